@@ -1,0 +1,84 @@
+"""The base class of attacks, and the promise they keep: the network is left as it was found."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+AttackCallable = Callable[..., Tensor]
+"""`attack(network, image, label, seed=None, region=None) -> image`: any callable of this shape is an attack."""
+
+
+@contextmanager
+def undisturbed(network: nn.Module) -> Iterator[None]:
+    """Eval mode and gradients inside; outside, also after an exception, everything is exactly as before.
+
+    Covers every module's `training`, every parameter's `grad` and `requires_grad`, and the global random generators
+    of the CPU and of the network's device. Leaves inference mode, so gradients exist during validation too.
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    parameters = [(p, p.grad, p.requires_grad) for p in network.parameters()]
+    devices = {p.device.index for p, _, _ in parameters if p.device.type == "cuda"}
+    try:
+        with torch.random.fork_rng(devices=devices), torch.inference_mode(False), torch.enable_grad():
+            network.eval()
+            for parameter, _, _ in parameters:
+                parameter.grad = None  # a foreign attack's `.backward()` must not add to what is there
+            yield
+    finally:
+        # By attribute: `train()` may be overridden, and would un-freeze a frozen batch norm.
+        for module, training in modes:
+            module.training = training
+        for parameter, grad, requires_grad in parameters:
+            parameter.grad = grad
+            parameter.requires_grad_(requires_grad)
+
+
+def outside_inference(tensor: Tensor) -> Tensor:
+    """The tensor, copied if it was made in inference mode, so that autograd may save it."""
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
+class Adversary(ABC):
+    """An attack: `attack(network, image, label, seed=None, region=None) -> image`.
+
+    A subclass says how to perturb; calling it takes care of modes, gradients, random generators and inference mode.
+    """
+
+    def __call__(
+        self,
+        network: nn.Module,
+        image: Tensor,
+        label: Tensor,
+        seed: Tensor | None = None,
+        region: Tensor | None = None,
+    ) -> Tensor:
+        """Perturb a batch.
+
+        Args:
+            network: from pixels in `[0, 1]` to logits `(B, C)` or `(B, C, H, W)`, or `{"out": logits}`.
+            image: floating point `(B, C, H, W)` in `[0, 1]`; is not changed.
+            label: int64 `(B,)` or `(B, H, W)`, void pixels 255.
+            seed: int64 `(B,)`, one per sample; all noise is a function of it. Without it, the sample's place in the
+                batch is its seed, so a call can be repeated: pass fresh seeds to draw fresh noise.
+            region: bool `(B, 1, H, W)`; nothing moves where it is false.
+
+        Returns:
+            The perturbed image, detached, in `[0, 1]`.
+        """
+        if seed is None:
+            seed = torch.arange(len(image))
+        with undisturbed(network):
+            image, label = outside_inference(image.detach()), outside_inference(label)
+            region = None if region is None else outside_inference(region)
+            return self.perturb(network, image, label, seed, region).detach()
+
+    @abstractmethod
+    def perturb(self, network: nn.Module, image: Tensor, label: Tensor, seed: Tensor, region: Tensor | None) -> Tensor:
+        """The attack itself, inside `undisturbed(network)`."""
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{k}={v.__name__ if isinstance(v, type) else v!r}" for k, v in vars(self).items())
+        return f"{type(self).__name__}({settings})"

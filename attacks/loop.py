@@ -1,0 +1,73 @@
+"""The one loop: move an image along the gradient of an objective and stay inside a set."""
+
+import torch
+from torch import Tensor
+
+from attacks.constraints import Constraint, per_sample
+from attacks.objectives import Objective
+
+
+class Best:
+    """Keeps, per sample, the image with the highest value seen."""
+
+    def __init__(self) -> None:
+        self.image: Tensor | None = None
+        self.value: Tensor | None = None
+
+    def update(self, image: Tensor, value: Tensor) -> None:
+        image, value = image.detach(), value.detach()
+        if self.image is None or self.value is None:
+            self.image, self.value = image, value
+            return
+        better = value > self.value
+        self.image = torch.where(per_sample(better, image), image, self.image)
+        self.value = torch.where(better, value, self.value)
+
+
+def projected_gradient(
+    objective: Objective,
+    constraint: Constraint,
+    origin: Tensor,
+    *,
+    steps: int,
+    step_size: float,
+    start: Tensor | None = None,
+    descend: bool = False,
+    momentum: float = 0.0,
+    best: Best | None = None,
+) -> Tensor:
+    """Ascend (or descend) `objective` in `steps` projected steps; returns the last image.
+
+    The caller owns the network's mode: see `attacks.adversary.undisturbed`.
+
+    Args:
+        objective: gives a value per sample; the steps are normalised by the constraint, so its scale does not matter.
+        constraint: the set around `origin`, which also says what a step is.
+        origin: the set's centre, `(B, C, H, W)` in `[0, 1]`.
+        steps: number of gradient steps; each costs one forward and one backward to the image.
+        step_size: length of a step, in the units of the constraint's norm.
+        start: where to begin; the origin if not given.
+        descend: lower the objective instead of raising it.
+        momentum: decay of the accumulated gradient (Dong et al. 2018, eq. 6); 0 is plain PGD.
+        best: if given, is shown every image and its (signed) value, start and end included: one more forward.
+    """
+    sign = -1 if descend else 1
+    image = (origin if start is None else start).detach()
+    velocity = torch.zeros_like(image) if momentum else None
+    for t in range(steps):
+        image.requires_grad_()
+        value, _ = objective(image, t / steps)
+        (gradient,) = torch.autograd.grad(sign * value.sum(), image)
+        with torch.no_grad():
+            image = image.detach()
+            if best is not None:
+                best.update(image, sign * value)
+            if velocity is not None:
+                scale = gradient.abs().flatten(1).mean(1).clamp(min=torch.finfo(gradient.dtype).tiny)
+                gradient = velocity = momentum * velocity + gradient / per_sample(scale, gradient)
+            image = constraint.project(constraint.step(image, gradient, step_size), origin)
+    if best is not None:
+        with torch.no_grad():
+            value, _ = objective(image, 1.0)
+        best.update(image, sign * value)
+    return image

@@ -1,0 +1,62 @@
+"""What a perturbation raises or lowers: void-aware losses, one value per sample."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+IGNORE_INDEX = 255
+"""The label of void pixels: in no loss, no metric, no attack's success. Image-level labels know no void."""
+
+Objective = Callable[[Tensor, float], tuple[Tensor, Tensor]]
+"""Called with an image `(B, 3, H, W)` and the progress t/T in `[0, 1]`; gives one value per sample `(B,)` and the
+logits it saw. Per sample, so that a sample's result never depends on its neighbours."""
+
+ObjectiveFactory = Callable[[nn.Module, Tensor, Tensor], Objective]
+"""Makes an objective from (network, image, label)."""
+
+
+def logits_of(output: Tensor | Mapping[str, Tensor]) -> Tensor:
+    """The main logits of a network's output, which may be `{"out": logits, "aux": logits}`."""
+    return output if isinstance(output, Tensor) else output["out"]
+
+
+def valid_pixels(label: Tensor) -> Tensor:
+    """True where `label` counts. Image-level labels `(B,)` always do: 255 is a class of ImageNet."""
+    return label != IGNORE_INDEX if label.ndim > 1 else torch.ones_like(label, dtype=torch.bool)
+
+
+def pixel_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """Cross-entropy of every pixel, shaped like `label`, 0 at void; `(B,)` for image-level labels."""
+    if logits.shape[:1] + logits.shape[2:] != label.shape:
+        raise ValueError(
+            f"logits {tuple(logits.shape)} do not fit labels {tuple(label.shape)}: "
+            "a network gives (B, C) for labels (B,), and (B, C, H, W) for label maps (B, H, W)"
+        )
+    ignore_index = IGNORE_INDEX if label.ndim > 1 else -100
+    return F.cross_entropy(logits, label, reduction="none", ignore_index=ignore_index)
+
+
+def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """Each sample's mean cross-entropy over its valid pixels, `(B,)`; 0 where all is void.
+
+    Args:
+        logits: `(B, C)` or `(B, C, H, W)`.
+        label: int64, `(B,)` or `(B, H, W)` with void pixels 255.
+    """
+    loss = pixel_cross_entropy(logits, label)
+    if label.ndim == 1:
+        return loss
+    return loss.flatten(1).sum(1) / valid_pixels(label).flatten(1).sum(1).clamp(min=1)
+
+
+class CrossEntropy:
+    """The objective of FGSM and PGD: each sample's mean cross-entropy over its valid pixels."""
+
+    def __init__(self, network: nn.Module, image: Tensor, label: Tensor) -> None:
+        self.network, self.label = network, label
+
+    def __call__(self, image: Tensor, progress: float) -> tuple[Tensor, Tensor]:
+        logits = logits_of(self.network(image))
+        return cross_entropy(logits, self.label), logits

@@ -1,0 +1,132 @@
+"""What every DataModule shares: the splits, the loaders, the samples of a batch."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset, default_collate
+from torchvision.transforms.v2 import Transform
+
+from datamodules.samples import DataError, LabelledImages, UnlabelledImages
+from datamodules.transforms import eval_transform, train_transform
+
+Split = Literal["train", "val", "test"]
+
+
+class DataModule(LightningDataModule, ABC):
+    """Batches of a data set: dicts of `image` float32 `(B, 3, H, W)` in `[0, 1]`, `label` int64 and `index` int64.
+
+    A subclass names its `classes` and makes the data set of a split; the rest is here.
+    """
+
+    classes: tuple[str, ...] = ()
+    """Names of the classes, in label order."""
+
+    def __init__(
+        self, batch_size: int, eval_batch_size: int, num_workers: int, predict_images: str | None = None
+    ) -> None:
+        super().__init__()
+        self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
+        self.predict_images = predict_images
+        self.sets: dict[str, Dataset[dict[str, Any]]] = {}
+
+    @abstractmethod
+    def make_set(self, split: Split) -> Dataset[dict[str, Any]]:
+        """The data set of a split; raises DataError if it is missing or broken."""
+
+    def predict_transform(self) -> Transform:
+        """What happens to an image to predict: the same as in evaluation."""
+        return eval_transform(None)
+
+    def setup(self, stage: str) -> None:
+        if stage == "predict":
+            if self.predict_images is None:
+                raise DataError("predict needs a folder of images: --data.predict_images FOLDER")
+            self.sets["predict"] = UnlabelledImages(Path(self.predict_images), self.predict_transform())
+            return
+        splits: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+        for split in splits[stage]:
+            if split not in self.sets:
+                self.sets[split] = self.make_set(split)
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        if len(self.sets["train"]) < self.batch_size:  # type: ignore[arg-type]
+            raise DataError(f"{len(self.sets['train'])} training samples do not fill a batch of {self.batch_size}; lower --data.batch_size")  # type: ignore[arg-type]
+        return self._loader("train", self.batch_size, shuffle=True, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
+        return self._loader("val", self.eval_batch_size)
+
+    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
+        return self._loader("test", self.eval_batch_size)
+
+    def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
+        return self._loader("predict", 1)
+
+    def _loader(self, split: str, batch_size: int, **options: bool) -> DataLoader[dict[str, Any]]:
+        return DataLoader(
+            self.sets[split],
+            batch_size,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            collate_fn=collate,
+            **options,
+        )
+
+
+class SegmentationDataModule(DataModule):
+    """A data set of images with label maps on disk: augmented and cropped for training, whole for evaluation.
+
+    Args:
+        root: the data set's folder.
+        batch_size: training samples per step and device.
+        crop: side of the square training crops, in pixels.
+        scale: range of the short side's random length before cropping, in pixels.
+        flip: probability of a horizontal flip.
+        eval_size: short side in evaluation, images and labels alike; or height and width; or null for native size.
+        eval_batch_size: evaluation samples per step and device; more than 1 needs images of one size.
+        num_workers: processes per device that read data.
+        predict_images: folder of images for `predict`.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        batch_size: int = 4,
+        crop: int = 480,
+        scale: tuple[int, int] = (260, 1040),
+        flip: float = 0.5,
+        eval_size: int | tuple[int, int] | None = 520,
+        eval_batch_size: int = 1,
+        num_workers: int = 4,
+        predict_images: str | None = None,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size, num_workers, predict_images)
+        self.root = Path(root)
+        self.crop, self.scale, self.flip, self.eval_size = crop, scale, flip, eval_size
+
+    @abstractmethod
+    def make_set(self, split: Split) -> LabelledImages: ...
+
+    def predict_transform(self) -> Transform:
+        return eval_transform(self.eval_size)
+
+    def transform(self, split: Split) -> Transform:
+        """The transform of a split: augmentation for training only."""
+        if split == "train":
+            return train_transform(self.crop, self.scale, self.flip)
+        return eval_transform(self.eval_size)
+
+
+def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Stack samples of one size; raises DataError on several sizes: evaluation never pads."""
+    sizes = {tuple(sample["image"].shape[-2:]) for sample in samples}
+    if len(sizes) > 1:
+        raise DataError(
+            f"a batch holds images of {len(sizes)} sizes, such as {' and '.join(map(str, sorted(sizes)[:2]))}: "
+            "set --data.eval_batch_size 1, or --data.eval_size [height, width]"
+        )
+    return default_collate(samples)

@@ -1,0 +1,117 @@
+"""Pairs of images and label maps, read, checked and made into the samples of a batch."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import Transform
+from torchvision.transforms.v2 import functional as F
+
+IGNORE_INDEX = 255
+
+
+class DataError(ValueError):
+    """Data that is missing, broken or of another layout; the message names the file and the remedy."""
+
+
+def read_image(path: Path) -> tv_tensors.Image:
+    """An image as uint8 `(3, H, W)`; grey and CMYK files become RGB."""
+    return tv_tensors.Image(F.pil_to_tensor(_open(path, "RGB")))
+
+
+def read_label_map(path: Path) -> np.ndarray:
+    """The values of a single-channel or palette image as stored, `(H, W)`."""
+    label = np.asarray(_open(path))
+    if label.ndim != 2 or label.dtype == bool:
+        raise DataError(f"{path}: a label map has one channel of class indices, this is {label.shape} {label.dtype}")
+    return label
+
+
+def _open(path: Path, mode: str | None = None) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image.convert(mode) if mode else image.copy()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such image; is the data set complete?") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: corrupt or truncated image ({error}); fetch it again or remove it") from None
+
+
+class LabelledImages(Dataset[dict[str, Any]]):
+    """Images with label maps: samples of `image`, `label`, `index`, and `region`, false on padding.
+
+    Args:
+        images: the image files.
+        read_label: gives the label map of image i: an integer array `(H, W)`, 255 = void.
+        num_classes: labels lie in `[0, num_classes)` or are 255.
+        transform: of torchvision's v2, applied to image, label map and region together.
+    """
+
+    def __init__(
+        self, images: Sequence[Path], read_label: Callable[[int], np.ndarray], num_classes: int, transform: Transform
+    ) -> None:
+        self.images, self.read_label, self.num_classes, self.transform = images, read_label, num_classes, transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        path = self.images[index]
+        image = read_image(path)
+        label = self.read_label(index)
+        if label.shape != image.shape[-2:]:
+            raise DataError(f"{path}: the image is {tuple(image.shape[-2:])} pixels, its label map {label.shape}")
+        check_labels(label, self.num_classes, path)
+        sample = self.transform(
+            {
+                "image": image,
+                "label": tv_tensors.Mask(label.astype(np.uint8)),
+                "region": tv_tensors.Mask(torch.ones(label.shape, dtype=torch.uint8)),
+            }
+        )
+        region = (sample["region"] == 1).unsqueeze(0)
+        return {"image": sample["image"], "label": sample["label"].long(), "region": region, "index": index}
+
+
+def check_labels(label: np.ndarray, num_classes: int, path: Path) -> None:
+    """Raises DataError if a label is neither a class nor void."""
+    wrong = label[(label != IGNORE_INDEX) & ((label < 0) | (label >= num_classes))]
+    if wrong.size:
+        raise DataError(
+            f"{path}: label {int(wrong[0])} is outside the {num_classes} classes 0..{num_classes - 1}; "
+            f"map it to a class or to {IGNORE_INDEX} (void)"
+        )
+
+
+class UnlabelledImages(Dataset[dict[str, Any]]):
+    """The images of a folder, for prediction: samples of `image`, `index`, `path` and the file's `size` (H, W)."""
+
+    def __init__(self, folder: Path, transform: Transform) -> None:
+        endings = Image.registered_extensions()
+        self.images = sorted(p for p in folder.rglob("*") if p.suffix.lower() in endings) if folder.is_dir() else []
+        if not self.images:
+            raise DataError(f"{folder}: no folder with images to predict")
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        image = read_image(self.images[index])
+        size = tuple(image.shape[-2:])
+        return {"image": self.transform(image), "index": index, "path": str(self.images[index]), "size": size}
+
+
+def files_by_stem(folder: Path) -> dict[str, Path]:
+    """The files of a folder by stem, in order, hidden ones left out; raises DataError if there are none."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    found = {path.stem: path for path in files if path.is_file() and not path.name.startswith(".")}
+    if not found:
+        raise DataError(f"{folder}: no such folder, or no files in it")
+    return found

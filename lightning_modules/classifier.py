@@ -1,0 +1,187 @@
+"""The one LightningModule: per-sample and per-pixel classification are the same code."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from attacks.objectives import cross_entropy, logits_of
+from lightning_modules.counts import Counts, DatasetMetrics, count
+from lightning_modules.losses import CrossEntropyLoss, Loss
+from lightning_modules.weights import NetworkError
+
+OptimizerCallable = Callable[[Iterable], Optimizer]
+ScheduleCallable = Callable[[Optimizer, int], LRScheduler]
+
+FULL_PRECISIONS = ("32-true", "64-true", "16-mixed", "bf16-mixed")
+
+
+class BatchError(TypeError):
+    """A batch that is not what the contract says; the message says what it should be."""
+
+
+class Classifier(LightningModule):
+    """Trains and evaluates any network from pixels to logits, for image labels `(B,)` or label maps `(B, H, W)`.
+
+    Batches are dicts: `image` float32 `(B, 3, H, W)` in `[0, 1]`, `label` int64, `index` int64 `(B,)`. Training lowers
+    the mean of the loss over samples. Evaluation measures the clean image and every version under `batch["attacked"]`
+    in float32, and logs `val/<version>/accuracy`, `miou`, `loss` and `iou/<class>` (`test/...` likewise).
+
+    Args:
+        network: from `(B, 3, H, W)` to logits `(B, C)` or `(B, C, H, W)`; in train mode also `{"out", "aux"}`.
+        loss: gives one value per sample, `(B,)`, from the network and the batch.
+        optimizer: makes the optimizer from parameters or parameter groups.
+        schedule: makes a learning rate scheduler from the optimizer and the run's number of optimizer steps; stepped
+            after each. `torch.optim.lr_scheduler.PolynomialLR` and `CosineAnnealingLR` have this shape.
+        lr_multipliers: factors of the learning rate by parameter name prefix, such as `{model.aux_classifier: 10}`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Loss | None = None,
+        optimizer: OptimizerCallable = partial(SGD, lr=0.02, momentum=0.9, weight_decay=1e-4),
+        schedule: ScheduleCallable | None = None,
+        lr_multipliers: dict[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss or CrossEntropyLoss()
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.lr_multipliers = lr_multipliers or {}
+        self.metrics = nn.ModuleDict()
+        self.results: dict[str, dict[str, Any]] = {}
+        """What the last evaluation measured: `{version: {accuracy, miou, loss, samples, iou: {class: value}}}`."""
+
+    def setup(self, stage: str) -> None:
+        if self.trainer.precision not in FULL_PRECISIONS:
+            raise NetworkError(
+                f"precision {self.trainer.precision} rounds the pixels a robustness number is about; "
+                f"use one of {', '.join(FULL_PRECISIONS)}"
+            )
+        outputs, classes = getattr(self.network, "num_classes", None), self._class_names()
+        if outputs is not None and classes and outputs != len(classes):
+            raise NetworkError(f"the network has num_classes={outputs}, the data {len(classes)} classes: make them equal")
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits of an image `(B, 3, H, W)`."""
+        return logits_of(self.network(image))
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        require_dict(batch)
+        loss = self.loss(self.network, batch).mean()
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+        return self._evaluate(batch)
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+        return self._evaluate(batch)
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """The predicted classes: int64 `(B,)` or `(B, H, W)`."""
+        require_dict(batch)
+        return self(batch["image"]).argmax(1)
+
+    def on_validation_start(self) -> None:
+        self._begin()
+
+    def on_test_start(self) -> None:
+        self._begin()
+
+    def on_validation_epoch_end(self) -> None:
+        self._conclude("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._conclude("test")
+
+    def on_validation_end(self) -> None:
+        _allow_tf32(*self._tf32)
+
+    def on_test_end(self) -> None:
+        _allow_tf32(*self._tf32)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                factors = [factor for prefix, factor in self.lr_multipliers.items() if name.startswith(prefix)]
+                groups.setdefault(factors[0] if factors else 1.0, []).append(parameter)
+        optimizer = self.optimizer([{"params": parameters} for parameters in groups.values()])
+        for group, factor in zip(optimizer.param_groups, groups, strict=True):
+            group["lr"] *= factor
+        if self.schedule is None:
+            return optimizer
+        scheduler = self.schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _begin(self) -> None:
+        self.metrics.clear()
+        self._tf32 = _allow_tf32(False, False)  # evaluation attacks run between here and the end, too
+
+    def _evaluate(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Measure every version of the image; returns `{"index": (B,), "counts": {version: Counts}}`."""
+        require_dict(batch)
+        mine = self._owned(batch["index"])
+        label = batch["label"][mine]
+        counts: dict[str, Counts] = {}
+        for version, image in {"clean": batch["image"], **batch.get("attacked", {})}.items():
+            with torch.autocast(image.device.type, enabled=False):
+                logits = self(image)[mine]
+            counts[version] = count(logits, label)
+            if version not in self.metrics:
+                self.metrics[version] = DatasetMetrics(logits.shape[1], dense=label.ndim > 1).to(self.device)
+            self.metrics[version].update(counts[version], cross_entropy(logits, label))
+        return {"index": batch["index"][mine], "counts": counts}
+
+    def _owned(self, index: Tensor) -> Tensor:
+        """Which samples are this process's: a distributed sampler repeats some on other ranks to even out the load.
+
+        It deals index i to rank i modulo the number of processes; whatever else arrives is a repetition.
+        """
+        return index % self.trainer.world_size == self.trainer.global_rank
+
+    def _conclude(self, stage: str) -> None:
+        names = self._class_names()
+        self.results = {}
+        for version, metrics in self.metrics.items():
+            values = metrics.compute()
+            iou = values.pop("iou", torch.empty(0))
+            per_class = dict(zip(names or map(str, range(len(iou))), iou.tolist(), strict=False))
+            per_class = {name: value for name, value in per_class.items() if not math.isnan(value)}
+            self.results[version] = {name: value.item() for name, value in values.items()}
+            if per_class:
+                self.results[version]["iou"] = per_class
+            samples = values.pop("samples")
+            if not self.trainer.sanity_checking:
+                shown = {**values, **{f"iou/{name}": value for name, value in per_class.items()}}
+                logged = {f"{stage}/{version}/{name}": float(value) for name, value in shown.items()}
+                self.log_dict(logged, sync_dist=True, batch_size=int(samples))
+
+    def _class_names(self) -> list[str]:
+        return list(getattr(getattr(self.trainer, "datamodule", None), "classes", []))
+
+
+def require_dict(batch: Any) -> None:
+    """Raises BatchError unless the batch is a dict with `image`."""
+    if not isinstance(batch, Mapping) or "image" not in batch:
+        raise BatchError(
+            f"a batch is a dict with image, label and index, not {type(batch).__name__}: "
+            'return {"image": ..., "label": ..., "index": ...} from the data set'
+        )
+
+
+def _allow_tf32(convolutions: bool, matmuls: bool) -> tuple[bool, bool]:
+    """Set whether float32 may be computed in TF32 on a GPU; returns what was set before."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, matmuls
+    return before

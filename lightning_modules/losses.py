@@ -1,0 +1,29 @@
+"""What training lowers: a loss sees the network and the batch, so that a recipe such as TRADES is a loss, not a module."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from attacks.objectives import cross_entropy, logits_of
+
+Loss = Callable[[nn.Module, dict[str, Any]], Tensor]
+"""`loss(network, batch)` gives one value per sample, `(B,)`."""
+
+
+class CrossEntropyLoss:
+    """Each sample's mean cross-entropy over its valid pixels, plus that of the auxiliary head where there is one.
+
+    Args:
+        aux_weight: weight of the auxiliary head's loss (torchvision's reference: 0.5).
+    """
+
+    def __init__(self, aux_weight: float = 0.5) -> None:
+        self.aux_weight = aux_weight
+
+    def __call__(self, network: nn.Module, batch: dict[str, Any]) -> Tensor:
+        output = network(batch["image"])
+        loss = cross_entropy(logits_of(output), batch["label"])
+        if isinstance(output, dict) and "aux" in output:
+            loss = loss + self.aux_weight * cross_entropy(output["aux"], batch["label"])
+        return loss

@@ -1,0 +1,143 @@
+"""Networks by name, from pixels in [0, 1] to logits."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from lightning_modules.small import SmallFCN, SmallResNet
+from lightning_modules.weights import NetworkError, load_weights
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+SMALL: dict[str, Callable[..., nn.Module]] = {"fcn_small": SmallFCN, "resnet_small": SmallResNet}
+"""Our own networks for small images; every other name is torchvision's."""
+
+
+class Normalize(nn.Module):
+    """`(image - mean) / std` per channel, without clamping: torch's clamp has no gradient at its bounds."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return (image - self.mean) / self.std
+
+
+class Network(nn.Module):
+    """A classifier or segmentation network by name, its normaliser inside.
+
+    Maps pixels `(B, 3, H, W)` in `[0, 1]` to logits `(B, C)` or `(B, C, H, W)`; in train mode, if it has an auxiliary
+    head, to `{"out": logits, "aux": logits}`.
+
+    Args:
+        name: a model of torchvision (`resnet50`, `fcn_resnet101`, ...), or `fcn_small` or `resnet_small`.
+        num_classes: number of classes C, background included.
+        weights: torchvision's name of published weights (`DEFAULT`, `COCO_WITH_VOC_LABELS_V1`, ...), or a file.
+        backbone_weights: the same for the backbone of a segmentation network; random if not given.
+        aux: give a segmentation network its auxiliary head, used in training only.
+        mean: per-channel mean to normalise by; by default that of the published weights, else ImageNet's.
+        std: per-channel standard deviation, likewise.
+        channels_last: keep weights and activations in this memory format, faster for most convolutions.
+
+    Raises:
+        NetworkError: on an unknown name or weights that do not fit.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        num_classes: int,
+        weights: str | None = None,
+        backbone_weights: str | None = None,
+        aux: bool = False,
+        mean: tuple[float, float, float] | None = None,
+        std: tuple[float, float, float] | None = None,
+        channels_last: bool = False,
+    ) -> None:
+        super().__init__()
+        self.name, self.num_classes = name, num_classes
+        published = None if weights is None or _is_file(weights) else _published(name, weights)
+        self.normalize = Normalize(mean or _statistic(published, "mean"), std or _statistic(published, "std"))
+        self.model = _build(name, num_classes, published, backbone_weights, aux)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        if backbone_weights is not None and _is_file(backbone_weights):
+            load_weights(self.model.backbone, Path(backbone_weights))
+        if weights is not None and published is None:
+            load_weights(self, Path(weights))
+        self.to(memory_format=self.memory_format)
+
+    def forward(self, image: Tensor) -> Tensor | dict[str, Tensor]:
+        output = self.model(self.normalize(image).contiguous(memory_format=self.memory_format))
+        if isinstance(output, Tensor):
+            return output
+        if isinstance(output, Mapping):
+            logits, aux = output["out"], output.get("aux")
+        else:  # the named tuples of GoogLeNet and Inception in train mode
+            logits, aux = output[0], output[1]
+        return {"out": logits, "aux": aux} if self.training and aux is not None else logits
+
+
+def _is_file(weights: str) -> bool:
+    return "/" in weights or "." in weights
+
+
+def _builder(name: str) -> Callable[..., nn.Module]:
+    if name in SMALL:
+        return SMALL[name]
+    known = [*SMALL, *models.list_models(module=models), *models.list_models(module=models.segmentation)]
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        raise NetworkError(f"unknown network {name!r}; {'did you mean ' + ', '.join(close) + '?' if close else 'see torchvision.models'}")
+    return models.get_model_builder(name)
+
+
+def _published(name: str, weights: str) -> models.WeightsEnum:
+    _builder(name)
+    choices = [] if name in SMALL else list(models.get_model_weights(name))
+    for choice in choices:
+        if weights in (choice.name, "DEFAULT") and (weights != "DEFAULT" or choice.name == _default(name)):
+            return choice
+    names = ", ".join(choice.name for choice in choices) or "none"
+    raise NetworkError(f"{name} has no published weights {weights!r} (it has: {names}); give a file as ./weights.pt")
+
+
+def _default(name: str) -> str:
+    return models.get_model_weights(name).DEFAULT.name
+
+
+def _statistic(published: models.WeightsEnum | None, which: str) -> Sequence[float]:
+    default = IMAGENET_MEAN if which == "mean" else IMAGENET_STD
+    return default if published is None else getattr(published.transforms(), which, default)
+
+
+def _build(
+    name: str, num_classes: int, published: models.WeightsEnum | None, backbone_weights: str | None, aux: bool
+) -> nn.Module:
+    builder = _builder(name)
+    if name in SMALL:
+        if aux or backbone_weights:
+            raise NetworkError(f"{name} has no auxiliary head and no published backbone weights")
+        return builder(num_classes=num_classes)
+    options: dict[str, Any] = {"weights": published, "num_classes": num_classes}
+    accepted = inspect.signature(builder).parameters
+    if "weights_backbone" in accepted:  # torchvision would download ImageNet weights unless told otherwise
+        options["weights_backbone"] = None if _is_file(backbone_weights or "./") else backbone_weights
+    elif backbone_weights is not None:
+        raise NetworkError(f"{name} is no segmentation network; give its weights as `weights`")
+    if "aux_loss" in accepted:
+        options["aux_loss"] = aux
+    elif aux:
+        raise NetworkError(f"{name} has no auxiliary head")
+    try:
+        return builder(**options)
+    except ValueError as error:
+        raise NetworkError(f"{name} with num_classes={num_classes}, weights={published}: {error}") from error
