@@ -32,6 +32,17 @@ def read_label_map(path: Path) -> np.ndarray:
     return label
 
 
+class LabelFiles:
+    """Reads the label map of image i from the i-th of `paths`; the values in `void` become 255."""
+
+    def __init__(self, paths: Sequence[Path], void: Sequence[int] = ()) -> None:
+        self.paths, self.void = paths, void
+
+    def __call__(self, index: int) -> np.ndarray:
+        label = read_label_map(self.paths[index])
+        return np.where(np.isin(label, self.void), IGNORE_INDEX, label)
+
+
 def _open(path: Path, mode: str | None = None) -> Image.Image:
     try:
         with Image.open(path) as image:

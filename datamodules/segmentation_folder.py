@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from datamodules.base import SegmentationDataModule, Split
-from datamodules.samples import IGNORE_INDEX, DataError, LabelledImages, files_by_stem, read_label_map
+from datamodules.samples import DataError, LabelFiles, LabelledImages, files_by_stem
 
 
 class SegmentationFolder(SegmentationDataModule):
@@ -60,14 +59,8 @@ class SegmentationFolder(SegmentationDataModule):
                 raise DataError(f"{path}: no label map of that name in {self.root / self.labels.format(split=split)}")
             if _size(path) != _size(labels[stem]):
                 raise DataError(f"{path} is {_size(path)} pixels, its label map {labels[stem]} {_size(labels[stem])}")
-        paths = [labels[stem] for stem in images]
-        return LabelledImages(
-            list(images.values()), lambda index: self._read(paths[index]), len(self.classes), self.transform(split)
-        )
-
-    def _read(self, path: Path) -> np.ndarray:
-        label = read_label_map(path)
-        return np.where(np.isin(label, self.void), IGNORE_INDEX, label)
+        read_label = LabelFiles([labels[stem] for stem in images], self.void)
+        return LabelledImages(list(images.values()), read_label, len(self.classes), self.transform(split))
 
 
 def _size(path: Path) -> tuple[int, int]:

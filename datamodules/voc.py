@@ -1,7 +1,7 @@
 """PASCAL VOC 2012 segmentation."""
 
 from datamodules.base import SegmentationDataModule, Split
-from datamodules.samples import DataError, LabelledImages, read_label_map
+from datamodules.samples import DataError, LabelFiles, LabelledImages
 
 CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
@@ -29,4 +29,4 @@ class VOC(SegmentationDataModule):
         absent = [path for path in (*images, *labels) if not path.is_file()]
         if absent or not names:
             raise DataError(f"{absent[0] if absent else names_file}: missing or empty, though {names_file.name} asks for it")
-        return LabelledImages(images, lambda index: read_label_map(labels[index]), len(CLASSES), self.transform(split))
+        return LabelledImages(images, LabelFiles(labels), len(CLASSES), self.transform(split))

@@ -75,8 +75,15 @@ class Classifier(LightningModule):
         """Logits of an image `(B, 3, H, W)`."""
         return logits_of(self.network(image))
 
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Check the batch's contract, before any callback sees it."""
+        keys = ("image", "index") if self.trainer.predicting else ("image", "label", "index")
+        if not isinstance(batch, Mapping) or not all(key in batch for key in keys):
+            got = f"a dict with {', '.join(batch)}" if isinstance(batch, Mapping) else f"a {type(batch).__name__}"
+            raise BatchError(f"a batch is a dict with {', '.join(keys)}, not {got}: return such dicts from the data set")
+        return batch
+
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        require_dict(batch)
         loss = self.loss(self.network, batch).mean()
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
         return loss
@@ -89,7 +96,6 @@ class Classifier(LightningModule):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The predicted classes: int64 `(B,)` or `(B, H, W)`."""
-        require_dict(batch)
         return self(batch["image"]).argmax(1)
 
     def on_validation_start(self) -> None:
@@ -130,7 +136,6 @@ class Classifier(LightningModule):
 
     def _evaluate(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Measure every version of the image; returns `{"index": (B,), "counts": {version: Counts}}`."""
-        require_dict(batch)
         mine = self._owned(batch["index"])
         label = batch["label"][mine]
         counts: dict[str, Counts] = {}
@@ -169,15 +174,6 @@ class Classifier(LightningModule):
 
     def _class_names(self) -> list[str]:
         return list(getattr(getattr(self.trainer, "datamodule", None), "classes", []))
-
-
-def require_dict(batch: Any) -> None:
-    """Raises BatchError unless the batch is a dict with `image`."""
-    if not isinstance(batch, Mapping) or "image" not in batch:
-        raise BatchError(
-            f"a batch is a dict with image, label and index, not {type(batch).__name__}: "
-            'return {"image": ..., "label": ..., "index": ...} from the data set'
-        )
 
 
 def _allow_tf32(convolutions: bool, matmuls: bool) -> tuple[bool, bool]:

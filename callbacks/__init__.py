@@ -1,0 +1,11 @@
+"""What happens around the steps: the attack, the synthesis tasks, the gallery, the results file."""
+
+from callbacks.attack import Attack
+from callbacks.generation import Generation
+from callbacks.inpainting import Inpainting
+from callbacks.predictions import Predictions
+from callbacks.results import Results
+from callbacks.speed import Speed
+from callbacks.synthesis import Synthesis
+
+__all__ = ["Attack", "Generation", "Inpainting", "Predictions", "Results", "Speed", "Synthesis"]

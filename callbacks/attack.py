@@ -1,0 +1,94 @@
+"""The attack as a callback: it turns each training batch adversarial, and adds attacked versions in evaluation.
+
+A batch is a dict, and its items are replaced before the LightningModule sees them; the module never knows.
+"""
+
+import os
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from attacks import Adversary, undisturbed
+from attacks.adversary import outside_inference
+from attacks.seeds import mix
+
+AnyAttack = Adversary | Callable[..., Tensor]
+
+
+class Attack(Callback):
+    """Attacks training batches with `train`, and evaluation batches with each attack of `evaluate`.
+
+    In training `batch["image"]` becomes adversarial and the original is kept as `batch["clean"]`. In evaluation
+    `batch["image"]` stays as it is and `batch["attacked"]` maps each attack's name to its image. The network is in eval
+    mode while it is attacked. Noise depends on the run's seed, the epoch and the sample's index alone, and is the same
+    in every evaluation.
+
+    Args:
+        train: the training attack: a class of `attacks`, or any callable
+            `attack(network, image, label, seed=None, region=None) -> image`; null for standard training.
+        evaluate: evaluation attacks by name; the names become part of the metrics' names.
+        fraction: share of the training samples that is attacked, drawn for each sample and epoch.
+    """
+
+    def __init__(
+        self,
+        train: Adversary | Callable[..., Tensor] | None = None,
+        evaluate: dict[str, Adversary | Callable[..., Tensor]] | None = None,
+        fraction: float = 1.0,
+    ) -> None:
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"fraction={fraction}: the share of attacked samples lies between 0 and 1")
+        for name in evaluate or {}:
+            if not re.fullmatch(r"\w+", name) or name == "clean":
+                raise ValueError(f"evaluate: {name!r} cannot name an attack; use letters, digits and _, and not `clean`")
+        self.train = train
+        self.evaluate = evaluate or {}
+        self.fraction = fraction
+        self.seconds = 0.0
+        """Duration of the last training attack; on a GPU only true after `torch.cuda.synchronize()` before and after."""
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self.train is None:
+            return
+        started = time.perf_counter()
+        seed = mix(_run_seed(), trainer.current_epoch, batch["index"])
+        with trainer.precision_plugin.forward_context():
+            adversarial = self._run(self.train, pl_module, batch, seed)
+        if self.fraction < 1:
+            chosen = mix(seed, 1).double() / 2**64 + 0.5 < self.fraction
+            adversarial = torch.where(chosen.view(-1, 1, 1, 1), adversarial, batch["image"])
+        batch["clean"], batch["image"] = batch["image"], adversarial
+        self.seconds = time.perf_counter() - started
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._add_attacked(pl_module, batch)
+
+    def on_test_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._add_attacked(pl_module, batch)
+
+    def _add_attacked(self, pl_module: LightningModule, batch: Any) -> None:
+        seed = mix(_run_seed(), batch["index"])
+        batch["attacked"] = {
+            name: self._run(attack, pl_module, batch, seed) for name, attack in self.evaluate.items()
+        }
+
+    @staticmethod
+    def _run(attack: AnyAttack, pl_module: LightningModule, batch: dict[str, Any], seed: Tensor) -> Tensor:
+        # Anybody's callable may sit here, so its caller sees to modes, gradients, generators and inference mode.
+        with undisturbed(pl_module):
+            image, label = outside_inference(batch["image"]), outside_inference(batch["label"])
+            return attack(pl_module.network, image, label, seed=seed, region=batch.get("region")).detach()
+
+
+def _run_seed() -> int:
+    """The run's seed, as `seed_everything` left it for every process."""
+    return int(os.environ.get("PL_GLOBAL_SEED", 0))

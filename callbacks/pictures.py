@@ -1,0 +1,40 @@
+"""Tensors as pictures."""
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+IGNORE_INDEX = 255
+
+
+def picture(image: Tensor) -> Image.Image:
+    """An image `(3, H, W)` in `[0, 1]`."""
+    return F.to_pil_image((image.detach().float().cpu().clamp(0, 1) * 255).round().byte())
+
+
+def strip(*images: Tensor) -> Image.Image:
+    """Images `(3, H, W)` side by side, two pixels apart."""
+    gap = torch.ones(3, images[0].shape[1], 2)
+    parts = [part for image in images for part in (image.detach().float().cpu(), gap)]
+    return picture(torch.cat(parts[:-1], dim=2))
+
+
+def label_picture(label: Tensor) -> Image.Image:
+    """A label map `(H, W)` as a palette image: PASCAL VOC's colours, void in white."""
+    result = Image.fromarray(label.byte().cpu().numpy(), mode="P")
+    result.putpalette([channel for index in range(256) for channel in _color(index)])
+    return result
+
+
+def _color(index: int) -> tuple[int, int, int]:
+    """VOC's colour map: the bits of the index, dealt to red, green and blue from the highest bit down."""
+    if index == IGNORE_INDEX:
+        return 255, 255, 255
+    red = green = blue = 0
+    for bit in range(7, -1, -1):
+        red |= (index & 1) << bit
+        green |= (index >> 1 & 1) << bit
+        blue |= (index >> 2 & 1) << bit
+        index >>= 3
+    return red, green, blue

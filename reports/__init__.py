@@ -1,0 +1,1 @@
+"""What runs left on disk, made into tables and pages; needs no torch."""

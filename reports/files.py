@@ -1,0 +1,32 @@
+"""Files that appear whole or not at all."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file beside its place, then rename it there; folders are made as needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+class ReportError(ValueError):
+    """A folder that is no run; the message says what is missing."""
+
+
+def read_results(run: Path) -> dict[str, Any]:
+    """The `results.json` of a run; raises ReportError if there is none or it cannot be read."""
+    path = run / "results.json"
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ReportError(f"{path}: not found; a run writes it at the end of fit, validate or test") from None
+    except json.JSONDecodeError as error:
+        raise ReportError(f"{path}: no results file ({error})") from None

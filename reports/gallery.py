@@ -1,0 +1,89 @@
+"""The gallery: what synthesis callbacks painted, as files on disk and as a page that opens without a server.
+
+On disk: `<run>/gallery/<task>/<sample>/` holds `original.png`, `label.png`, `start.png` and `epoch_0000.png`, ...
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from PIL import Image
+
+from reports.files import read_results, write_whole
+
+GIVEN = ("original", "label", "start")
+"""The pictures of a sample that do not depend on the model."""
+
+
+@dataclass
+class Strip:
+    """One run's pictures of one sample: (epoch, address) in order."""
+
+    run: str
+    pictures: list[tuple[int, str]]
+
+
+@dataclass
+class Sample:
+    """A sample of a task: the pictures given to every run, and each run's strip."""
+
+    name: str
+    given: list[tuple[str, str]]
+    strips: list[Strip]
+
+
+def write_page(runs: list[Path], page: Path) -> None:
+    """Write an HTML page with the galleries of one or several runs, sample by sample; pictures are linked, not copied.
+
+    Args:
+        runs: the runs' folders.
+        page: the HTML file to write.
+    """
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
+    tasks = sorted({folder.name for run in runs for folder in (run / "gallery").glob("*/")})
+    content = {
+        "title": " and ".join(run.name for run in runs),
+        "rows": metric_rows(runs),
+        "tasks": {task: _samples(runs, task, page.parent) for task in tasks},
+    }
+    write_whole(page, environment.get_template("page.html").render(content))
+
+
+def metric_rows(runs: list[Path]) -> list[dict[str, Any]]:
+    """A row per run with results and version of the image: run, version, accuracy, miou (None for image labels)."""
+    rows = []
+    for run in runs:
+        if (run / "results.json").is_file():
+            for version, values in read_results(run)["metrics"].items():
+                rows.append({"run": run.name, "version": version, **values})
+    return rows
+
+
+def _samples(runs: list[Path], task: str, start: Path) -> list[Sample]:
+    names = sorted({folder.name for run in runs for folder in (run / "gallery" / task).glob("*/")})
+    return [_sample([run / "gallery" / task / name for run in runs], runs, start) for name in names]
+
+
+def _sample(folders: list[Path], runs: list[Path], start: Path) -> Sample:
+    given = [next((f / f"{kind}.png" for f in folders if (f / f"{kind}.png").is_file()), None) for kind in GIVEN]
+    strips = []
+    for run, folder in zip(runs, folders, strict=True):
+        pictures = [(int(path.stem.split("_")[1]), _address(path, start)) for path in sorted(folder.glob("epoch_*.png"))]
+        strips.append(Strip(run.name, pictures))
+    shown = [(kind, _address(path, start)) for kind, path in zip(GIVEN, given, strict=True) if path]
+    return Sample(folders[0].name, shown, strips)
+
+
+def _address(path: Path, start: Path) -> str:
+    return Path(os.path.relpath(path, start)).as_posix()
+
+
+def save_picture(image: Image.Image, path: Path) -> None:
+    """Save a picture as PNG, whole."""
+    from io import BytesIO
+
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    write_whole(path, buffer.getvalue())

@@ -1,0 +1,183 @@
+"""The commands that need a Trainer: fit, validate, test and predict, on top of LightningCLI."""
+
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import ActionConfigFile, Namespace
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+import attacks  # noqa: F401  importing a room lets its classes be called by their short names in configs
+import callbacks
+from datamodules import DataError, DataModule
+from lightning_modules import BatchError, Classifier, NetworkError
+from reports.files import write_whole
+from run_folder import newest_run, run_folder
+
+CONFIGS = Path(__file__).parent / "configs"
+
+USER_ERRORS = (BatchError, DataError, NetworkError, MisconfigurationException, TimeoutError)
+"""Mistakes of a user's: one line and no traceback. While classes are made from a config, so is any ValueError."""
+
+
+class UserError(Exception):
+    """A mistake of the user's, told in one line."""
+
+
+class FindConfig(ActionConfigFile):
+    """`--config at101.yaml` finds `configs/at101.yaml`, unless there is such a file here."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        if isinstance(values, str) and not Path(values).exists():
+            if (CONFIGS / values).is_file():
+                values = str(CONFIGS / values)
+            elif "\n" not in values and "{" not in values:
+                known = ", ".join(sorted(path.name for path in CONFIGS.glob("*.yaml")))
+                parser.error(f"--config {values}: no such file; configs/ has {known}")
+        super().__call__(parser, cfg, values, option_string)
+
+
+class Parser(LightningArgumentParser):
+    """A parser that tells a mistake in one line: the deepest of the lines it would print."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if os.environ.get("SADDLE_DEBUG"):
+            super().error(message, ex)
+        raise UserError(deepest(message)) from ex
+
+
+def deepest(message: str) -> str:
+    """The line of a nested parser message that says what is wrong, and the key it is about."""
+    lines = [line.strip(" -\t") for line in message.splitlines() if line.strip(" -\t")]
+    reasons = [line for line in lines if not line.endswith(":") and not re.match(r"(Problem with|Given value|Subclass)", line)]
+    reason = (reasons or lines)[-1]
+    key = re.search(r"(?:Parser key|key) [\"']([\w.+-]+)[\"']", message)
+    return f"{key.group(1)}: {reason}" if key and key.group(1) not in reason else reason
+
+
+class SaveConfig(SaveConfigCallback):
+    """Keeps the whole config in the run's folder and with every logger."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        config = self.parser.dump(self.config, skip_none=False)
+        write_whole(Path(trainer.default_root_dir) / "config.yaml", config)
+        for logger in trainer.loggers:
+            logger.log_hyperparams(_plain(self.config))
+
+
+class TrainingCLI(LightningCLI):
+    """LightningCLI with a section for the attack, runs in folders of their own, and callbacks that are always there."""
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        kwargs.setdefault("dump_header", [])
+        parser = self.parser_class(**kwargs)
+        parser.add_argument(
+            "-c", "--config", action=FindConfig, help="A config, by its path or by its name in configs/."
+        )
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(callbacks.Attack, "attack")
+        parser.add_argument("--name", type=str | None, default=None, help="Name of the run; by default the config's.")
+        parser.add_argument("--runs", type=str, default="runs", help="The folder of all runs.")
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config[self.subcommand]
+        runs, name, command = Path(config.runs), config.name or self._config_name(), str(self.subcommand)
+        last = config.ckpt_path == "last"
+        self.folder = run_folder(runs, name if command == "fit" else f"{name}_{command}", resume=last and command == "fit")
+        if last:
+            run = self.folder if command == "fit" else newest_run(runs, name)
+            checkpoint = run / "checkpoints" / "last.ckpt" if run else None
+            config.ckpt_path = str(checkpoint) if checkpoint and checkpoint.is_file() else None
+            if config.ckpt_path is None and command != "fit":
+                raise UserError(f"--ckpt_path last: {runs / name} has no checkpoints/last.ckpt")
+        elif config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
+            raise UserError(f"--ckpt_path {config.ckpt_path}: no such file; give one, or last")
+        config.trainer.default_root_dir = str(self.folder)
+        for logger in _as_list(config.trainer.logger):
+            self._place_logger(logger)
+
+    def _config_name(self) -> str:
+        files = self.config[self.subcommand].get("config") or []
+        return Path(str(files[-1])).stem if files else "run"
+
+    def _place_logger(self, logger: Any) -> None:
+        """Have a logger write into the run's folder, under the run's name, and go on where it stopped."""
+        options = logger.get("init_args") if isinstance(logger, Namespace) else None
+        if options is None:
+            return
+        if options.get("save_dir", "") in (None, "."):
+            options.save_dir = str(self.folder)
+        if logger.class_path.endswith("WandbLogger"):
+            options.name = options.get("name") or self.folder.name
+            options.id = options.get("id") or self._wandb_id()
+
+    def _wandb_id(self) -> str:
+        """One id per run folder, so that a resumed run goes on in the same dashboard."""
+        path = self.folder / "wandb" / "id"
+        if not path.is_file():
+            write_whole(path, secrets.token_hex(4))
+        return path.read_text()
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError) as error:
+            if os.environ.get("SADDLE_DEBUG"):
+                raise
+            raise UserError(deepest(str(error))) from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Add what every run has: checkpoints to go on from, speed, results; predictions are written by `predict`."""
+        config = self._get(self.config_init, "trainer")
+        checkpoint = ModelCheckpoint(
+            self.folder / "checkpoints", "last", save_on_exception=True, enable_version_counter=False
+        )
+        always = [checkpoint, callbacks.Speed(), callbacks.Results(), callbacks.Predictions()]
+        if config.logger is not False:
+            always.append(LearningRateMonitor("step"))
+        config.callbacks = [*always, *(config.callbacks or [])]
+        return super().instantiate_trainer(**kwargs)
+
+
+def run(args: ArgsType = None) -> TrainingCLI:
+    """Parse and run; raises UserError on a user's mistake, with the one line to print."""
+    try:
+        return TrainingCLI(
+            Classifier,
+            DataModule,
+            subclass_mode_data=True,
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"save_to_log_dir": False},
+            parser_class=Parser,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            args=args,
+        )
+    except USER_ERRORS as error:
+        if os.environ.get("SADDLE_DEBUG"):
+            raise
+        # A data loader's worker wraps the message into its traceback; the last line is ours.
+        raise UserError(re.sub(r"^[\w.]*(Error|Exception): ", "", str(error).strip().splitlines()[-1])) from error
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _plain(config: Any) -> Any:
+    """A config as plain containers, which every logger can keep."""
+    if isinstance(config, Namespace):
+        config = config.as_dict()
+    if isinstance(config, dict):
+        return {key: _plain(value) for key, value in config.items() if key != "config"}
+    if isinstance(config, list | tuple):
+        return [_plain(value) for value in config]
+    return config if isinstance(config, str | int | float | bool | None) else str(config)
