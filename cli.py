@@ -19,7 +19,7 @@ def main(args: list[str] | None = None) -> None:
         from training_cli import UserError as Mistake  # type: ignore[assignment]
         from training_cli import run as command  # type: ignore[assignment]
     try:
-        command(arguments)
+        command(args if arguments[:1] != ["report"] else arguments[1:])
     except Mistake as mistake:
         sys.stderr.write(f"error: {mistake}\n")
         sys.exit(2)

@@ -3,14 +3,17 @@
 import os
 import re
 import secrets
+import warnings
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from jsonargparse import ActionConfigFile, Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from wandb.errors import UsageError
 
 import attacks  # noqa: F401  importing a room lets its classes be called by their short names in configs
 import callbacks
@@ -18,6 +21,9 @@ from datamodules import DataError, DataModule
 from lightning_modules import BatchError, Classifier, NetworkError
 from reports.files import write_whole
 from run_folder import newest_run, run_folder
+
+# Said of every module with such a hook that is used with a DataModule, though none of ours has that hook.
+warnings.filterwarnings("ignore", "You have overridden `on_after_batch_transfer`")
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -142,6 +148,8 @@ class TrainingCLI(LightningCLI):
         always = [checkpoint, callbacks.Speed(), callbacks.Results(), callbacks.Predictions()]
         if config.logger is not False:
             always.append(LearningRateMonitor("step"))
+        if config.sync_batchnorm and (config.accelerator == "cpu" or not torch.cuda.is_available()):
+            config.sync_batchnorm = False  # it exists for GPUs only; so a cluster's config runs on a laptop
         config.callbacks = [*always, *(config.callbacks or [])]
         return super().instantiate_trainer(**kwargs)
 
@@ -161,6 +169,8 @@ def run(args: ArgsType = None) -> TrainingCLI:
             load_from_checkpoint_support=False,
             args=args,
         )
+    except UsageError as error:  # of W&B: no login, as a rule
+        raise UserError(f"{error} Or set WANDB_MODE=offline: the dashboard stays in the run's folder") from error
     except USER_ERRORS as error:
         if os.environ.get("SADDLE_DEBUG"):
             raise

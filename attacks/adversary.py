@@ -80,5 +80,5 @@ class Adversary(ABC):
         """The attack itself, inside `undisturbed(network)`."""
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{k}={v.__name__ if isinstance(v, type) else v!r}" for k, v in vars(self).items())
+        settings = ", ".join(f"{k}={getattr(v, '__name__', None) or repr(v)}" for k, v in vars(self).items())
         return f"{type(self).__name__}({settings})"

@@ -60,7 +60,7 @@ class Attack(Callback):
         with trainer.precision_plugin.forward_context():
             adversarial = self._run(self.train, pl_module, batch, seed)
         if self.fraction < 1:
-            chosen = mix(seed, 1).double() / 2**64 + 0.5 < self.fraction
+            chosen = mix(seed, 1).double() / 2.0**64 + 0.5 < self.fraction
             adversarial = torch.where(chosen.view(-1, 1, 1, 1), adversarial, batch["image"])
         batch["clean"], batch["image"] = batch["image"], adversarial
         self.seconds = time.perf_counter() - started

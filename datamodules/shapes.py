@@ -103,7 +103,7 @@ class Shapes(DataModule):
         val_samples: int = 96,
         size: int = 64,
         texture: float = 0.045,
-        color_noise: float = 0.12,
+        color_noise: float = 0.1,
         pixel_noise: float = 0.02,
         seed: int = 0,
         batch_size: int = 32,

@@ -1,0 +1,38 @@
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+RESULTS := runs/quickstart/results.json runs/quickstart_standard/results.json
+
+.PHONY: help quickstart test check benchmark clean
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+quickstart: $(RESULTS) ## Train a robust and a standard network on Shapes and compare them (six minutes)
+	@$(BIN)/python cli.py report $(dir $(RESULTS))
+
+test: $(INSTALLED) check ## Check style and types, run the test suite
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmark: $(INSTALLED) ## Measure what an adversarial training step costs above its floor
+	$(BIN)/python benchmarks/attack_step.py
+
+clean: ## Remove the virtual environment (runs stay)
+	rm -rf .venv
+
+# A run without results was interrupted: `--ckpt_path last` goes on where it stopped.
+runs/quickstart/results.json: | $(INSTALLED)
+	$(BIN)/python cli.py fit --config quickstart.yaml --ckpt_path last
+
+runs/quickstart_standard/results.json: | $(INSTALLED)
+	$(BIN)/python cli.py fit --config quickstart.yaml --ckpt_path last --name quickstart_standard --attack.train null
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,202 @@
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch import nn
+
+from attacks import FGSM, PGD, Linf
+from attacks.seeds import mix
+from callbacks import Attack
+from lightning_modules import BatchError, Classifier
+
+EPS = 0.03
+PGD3 = PGD(Linf(EPS), steps=3, step_size=0.01)
+
+
+class Spy(Callback):
+    """Keeps what the module was given."""
+
+    def __init__(self):
+        self.batches = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.batches.append(batch)
+
+    on_validation_batch_end = on_test_batch_end = lambda self, t, m, o, batch, i, dataloader_idx=0: self.batches.append(
+        batch
+    )
+
+
+@pytest.mark.parametrize("attack_first", [True, False])
+def test_training_sees_the_adversarial_image_and_keeps_the_clean_one(
+    make_trainer, noise_loader, pixel_network, attack_first
+):
+    seen = []
+    module = Classifier(
+        pixel_network,
+        loss=lambda network, batch: seen.append(batch["image"]) or network(batch["image"]).mean((1, 2, 3)),
+    )
+    spy = Spy()
+    callbacks = [Attack(PGD3), spy] if attack_first else [spy, Attack(PGD3)]
+    loader = noise_loader()
+    make_trainer(callbacks=callbacks).fit(module, loader)
+    clean = torch.cat([batch["clean"] for batch in spy.batches])
+    adversarial = torch.cat(seen)
+    assert torch.equal(clean, loader.dataset.image), "the data set's own images must not change"
+    assert torch.equal(adversarial, torch.cat([batch["image"] for batch in spy.batches]))
+    distance = (adversarial - clean).abs()
+    assert distance.max() <= EPS + 1e-6
+    assert (distance > EPS / 10).float().mean() > 0.5
+    assert adversarial.min() >= 0 and adversarial.max() <= 1
+
+
+def test_the_attack_is_the_one_of_its_seeds(make_trainer, noise_loader, pixel_network):
+    spy = Spy()
+    module = Classifier(pixel_network, optimizer=lambda p: torch.optim.SGD(p, lr=0.0))
+    pixel_network[1].momentum = 0.0  # nothing of the network changes in training now
+    make_trainer(callbacks=[Attack(PGD3), spy], max_epochs=2).fit(module, noise_loader())
+    for position, batch in enumerate(spy.batches):
+        epoch = position // 2
+        expected = PGD3(pixel_network, batch["clean"], batch["label"], mix(0, epoch, batch["index"]))
+        assert torch.equal(batch["image"], expected)
+    assert not torch.equal(spy.batches[0]["image"], spy.batches[2]["image"]), "a new epoch draws new noise"
+
+
+def test_no_training_attack_is_standard_training(make_trainer, noise_loader, pixel_network):
+    spy = Spy()
+    make_trainer(callbacks=[Attack(None), spy]).fit(Classifier(pixel_network), noise_loader())
+    assert torch.equal(torch.cat([batch["image"] for batch in spy.batches]), noise_loader().dataset.image)
+
+
+def test_fraction_attacks_its_share_of_samples_whatever_the_batch_size(make_trainer, noise_loader, pixel_network):
+    attacked = {}
+    for batch_size in (10, 25):
+        spy = Spy()
+        module = Classifier(pixel_network, optimizer=lambda p: torch.optim.SGD(p, lr=0.0))
+        attack = Attack(FGSM(Linf(EPS)), fraction=0.3)
+        make_trainer(callbacks=[attack, spy]).fit(module, noise_loader(batch_size, length=200, size=2))
+        moved = [(batch["image"] != batch["clean"]).flatten(1).any(1) for batch in spy.batches]
+        attacked[batch_size] = torch.cat(moved)
+    assert torch.equal(attacked[10], attacked[25])
+    assert 0.2 < attacked[10].float().mean() < 0.4
+
+
+@pytest.mark.parametrize("inference_mode", [True, False])
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_evaluation_adds_attacked_versions_that_hurt(make_trainer, noise_loader, inference_mode, command):
+    network = nn.Conv2d(3, 3, 1)
+    with torch.no_grad():
+        network.weight.copy_(torch.eye(3).view(3, 3, 1, 1) * 50)
+        network.bias.zero_()
+    loader = noise_loader()
+    loader.dataset.image.mul_(0.01).add_(0.5)  # margins below eps: one step flips every pixel
+    loader.dataset.label = loader.dataset.image.argmax(1)
+    module = Classifier(network)
+    spy = Spy()
+    attack = Attack(evaluate={"fgsm": FGSM(Linf(EPS)), "pgd": PGD3})
+    trainer = make_trainer(callbacks=[attack, spy], inference_mode=inference_mode)
+    getattr(trainer, command)(module, loader, verbose=False)
+    assert torch.equal(torch.cat([batch["image"] for batch in spy.batches]), loader.dataset.image)
+    assert module.results["clean"]["accuracy"] == 1
+    assert module.results["fgsm"]["accuracy"] == 0
+    assert module.results["pgd"]["accuracy"] < 0.01
+    assert set(spy.batches[0]["attacked"]) == {"fgsm", "pgd"}
+
+
+def test_evaluation_is_the_same_every_time_and_for_any_batch_size(make_trainer, noise_loader, pixel_network):
+    images = []
+    for batch_size in (4, 4, 1):
+        spy = Spy()
+        trainer = make_trainer(callbacks=[Attack(evaluate={"pgd": PGD3}), spy])
+        trainer.validate(Classifier(pixel_network).double(), noise_loader(batch_size), verbose=False)
+        images.append(torch.cat([batch["attacked"]["pgd"] for batch in spy.batches]))
+    assert torch.equal(images[0], images[1])
+    assert torch.allclose(images[0], images[2], atol=1e-6)
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_the_attack_adds_nothing_to_the_weights_gradients(make_trainer, noise_loader, accumulate):
+    """Training with the attack equals training on the same adversarial images made beforehand."""
+    torch.manual_seed(0)
+    start = nn.Conv2d(3, 3, 3, padding=1).state_dict()
+
+    def train(callbacks, loader):
+        network = nn.Conv2d(3, 3, 3, padding=1)
+        network.load_state_dict(start)
+        module = Classifier(network, optimizer=lambda p: torch.optim.SGD(p, lr=0.1))
+        make_trainer(callbacks=callbacks, accumulate_grad_batches=accumulate).fit(module, loader)
+        return network.weight.detach()
+
+    spy = Spy()
+    attacked = train([Attack(PGD3), spy], noise_loader(2, length=8))
+    beforehand = noise_loader(2, length=8)
+    beforehand.dataset.image = torch.cat([batch["image"] for batch in spy.batches])
+    assert torch.equal(attacked, train([], beforehand))
+    assert not torch.equal(attacked, train([], noise_loader(2, length=8)))
+
+
+def test_a_foreign_attack_cannot_disturb_training(make_trainer, noise_loader, pixel_network):
+    """An attack with the habits of others: train mode, `.backward()` on the weights, global randomness."""
+
+    def foreign(network, image, label, seed=None, region=None):
+        network.train()
+        image = (image + 0.01 * torch.randn_like(image)).requires_grad_()
+        network.eval()
+        nn.functional.cross_entropy(network(image), label, ignore_index=255).backward()
+        return image + 0.01 * image.grad.sign()
+
+    grads = []
+
+    class Grads(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            grads.append([p.grad for p in pl_module.network.parameters()])
+            assert pl_module.network[1].training and pl_module.network[2].training
+
+    state = torch.get_rng_state()
+    make_trainer(callbacks=[Attack(foreign), Grads()], max_steps=1).fit(Classifier(pixel_network), noise_loader(7))
+    assert grads == [[None] * 6]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_network_trains_in_train_mode_and_is_attacked_in_eval_mode(make_trainer, noise_loader, pixel_network):
+    modes = []
+    pixel_network.register_forward_hook(lambda module, args, output: modes.append(module.training))
+    make_trainer(callbacks=[Attack(PGD3)], max_steps=1).fit(Classifier(pixel_network), noise_loader())
+    assert modes == [False] * 3 + [True]
+    assert pixel_network[1].num_batches_tracked == 1
+
+
+def test_a_checkpoint_has_the_same_keys_with_and_without_the_attack(
+    make_trainer, noise_loader, pixel_network, tmp_path
+):
+    keys = []
+    for callbacks in ([Attack(PGD3, {"pgd": PGD3})], []):
+        trainer = make_trainer(callbacks=callbacks)
+        trainer.fit(Classifier(pixel_network), noise_loader(), noise_loader())
+        trainer.save_checkpoint(tmp_path / "a.ckpt")
+        checkpoint = torch.load(tmp_path / "a.ckpt", weights_only=True)
+        keys.append((set(checkpoint), set(checkpoint["state_dict"]), set(checkpoint["callbacks"])))
+    assert keys[0] == keys[1]
+
+
+def test_nothing_moves_outside_the_region(make_trainer, noise_loader, pixel_network):
+    loader = noise_loader(7)
+    region = torch.zeros(7, 1, 8, 8, dtype=torch.bool)
+    region[:, :, :4] = True
+    items = [{**loader.dataset[i], "region": region[i]} for i in range(7)]
+    spy = Spy()
+    make_trainer(callbacks=[Attack(PGD3), spy]).fit(Classifier(pixel_network), torch.utils.data.DataLoader(items, 7))
+    (batch,) = spy.batches
+    moved = (batch["image"] != batch["clean"]).any(1)
+    assert not moved[:, 4:].any() and moved[:, :4].float().mean() > 0.9
+
+
+def test_a_batch_that_is_no_dict_gets_one_clear_line(make_trainer, pixel_network):
+    tuples = torch.utils.data.DataLoader([(torch.rand(3, 8, 8), torch.zeros(8, 8, dtype=torch.long))] * 4, 2)
+    with pytest.raises(BatchError, match="a batch is a dict with image, label, index, not a list"):
+        make_trainer(callbacks=[Attack(PGD3)]).fit(Classifier(pixel_network), tuples)
+
+
+@pytest.mark.parametrize("settings", [{"fraction": 1.5}, {"evaluate": {"clean": PGD3}}, {"evaluate": {"a.b": PGD3}}])
+def test_settings_are_checked(settings):
+    with pytest.raises(ValueError, match=r"fraction|name an attack"):
+        Attack(PGD3, **settings)
