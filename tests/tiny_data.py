@@ -29,14 +29,30 @@ def picture(seed: int, height: int, width: int) -> np.ndarray:
 COCO_CATEGORIES = {
     1: "person", 2: "bicycle", 3: "car", 4: "motorcycle", 5: "airplane", 6: "bus", 7: "train", 8: "truck", 9: "boat",
     13: "stop sign", 16: "bird", 17: "cat", 18: "dog", 19: "horse", 20: "sheep", 21: "cow", 22: "elephant",
-    44: "bottle", 51: "bowl", 62: "chair", 63: "couch", 64: "potted plant", 67: "dining table", 72: "tv", 90: "toothbrush",
+    44: "bottle", 51: "bowl", 62: "chair", 63: "couch", 64: "potted plant", 67: "dining table", 72: "tv",
+    90: "toothbrush",
 }  # fmt: skip
 """Ids with gaps, as in COCO; 8, 13, 22, 51 and 90 are no VOC classes."""
 
 
-def outline(*boxes: Box) -> list[list[float]]:
-    """A polygon around each box."""
-    return [[left, top, right, top, right, bottom, left, bottom] for left, top, right, bottom in boxes]
+Instance = tuple[int, Any]
+"""Category and segmentation."""
+
+CocoImage = tuple[int, tuple[int, int], list[Instance]]
+"""Id, (height, width) and instances."""
+
+
+def boxes(category: int, *corners: Box) -> Instance:
+    """An instance of rectangular polygons."""
+    return category, [[left, top, right, top, right, bottom, left, bottom] for left, top, right, bottom in corners]
+
+
+def crowd(category: int, size: tuple[int, int], *corners: Box) -> Instance:
+    """A crowd: rectangles as run lengths."""
+    mask = np.zeros(size, dtype=bool)
+    for left, top, right, bottom in corners:
+        mask[top:bottom, left:right] = True
+    return category, run_lengths(mask)
 
 
 def run_lengths(mask: np.ndarray) -> dict[str, Any]:
@@ -46,36 +62,27 @@ def run_lengths(mask: np.ndarray) -> dict[str, Any]:
     return {"counts": np.diff(bounds, prepend=0).tolist(), "size": list(mask.shape)}
 
 
-def crowd(height: int, width: int, *boxes: Box) -> dict[str, Any]:
-    """The run lengths of several boxes."""
-    mask = np.zeros((height, width), dtype=bool)
-    for left, top, right, bottom in boxes:
-        mask[top:bottom, left:right] = True
-    return run_lengths(mask)
-
-
-# Per split: image id, (height, width), and (category, segmentation) of each instance, in the order of the file.
-COCO_IMAGES: dict[str, list[tuple[int, tuple[int, int], list[tuple[int, Any]]]]] = {
+COCO_IMAGES: dict[str, list[CocoImage]] = {
     "train2017": [
-        (391895, (48, 64), [(1, outline((4, 4, 40, 40))), (3, outline((30, 20, 60, 44)))]),  # two classes overlap
-        (522418, (64, 48), [(1, outline((2, 2, 30, 40))), (1, outline((20, 10, 46, 60)))]),  # one class overlaps itself
-        (184613, (48, 64), [(1, crowd(48, 64, (0, 0, 30, 12), (34, 0, 64, 30))), (2, outline((8, 8, 48, 46)))]),
-        (318219, (56, 56), [(17, outline((2, 2, 26, 50), (32, 6, 54, 54)))]),  # one instance in two pieces
-        (554625, (48, 64), [(8, outline((4, 4, 60, 44)))]),  # no VOC class: left out of training
+        (391895, (48, 64), [boxes(1, (4, 4, 40, 40)), boxes(3, (30, 20, 60, 44))]),  # two classes overlap
+        (522418, (64, 48), [boxes(1, (2, 2, 30, 40)), boxes(1, (20, 10, 46, 60))]),  # one class overlaps itself
+        (184613, (48, 64), [crowd(1, (48, 64), (0, 0, 30, 12), (34, 0, 64, 30)), boxes(2, (8, 8, 48, 46))]),
+        (318219, (56, 56), [boxes(17, (2, 2, 26, 50), (32, 6, 54, 54))]),  # one instance in two pieces
+        (554625, (48, 64), [boxes(8, (4, 4, 60, 44))]),  # no VOC class: left out of training
         (574769, (40, 40), []),  # no annotation: left out of training
-        (60623, (48, 64), [(62, outline((2, 2, 32, 22))), (67, outline((10, 25, 50, 35))), (51, outline((40, 2, 60, 20)))]),
+        (60623, (48, 64), [boxes(62, (2, 2, 32, 22)), boxes(67, (9, 25, 49, 35)), boxes(51, (40, 2, 60, 9))]),
         (309022, (48, 64), [(7, [[2, 2, 42, 2, 42, 27, 3, 27, 3, 28, 2, 28]])]),
-        (5802, (48, 48), [(18, outline((4, 6, 44, 42)))]),  # a grey JPEG
-        (222564, (48, 64), [(22, outline((2, 2, 40, 40))), (21, outline((20, 10, 60, 46)))]),  # overlap with no VOC class
-        (118113, (64, 64), [(72, outline((2, 2, 40, 40))), (63, outline((20, 20, 62, 62))), (44, outline((30, 4, 38, 62)))]),
-        (193271, (56, 64), [(6, [[10.5, 4.25, 60.0, 8.5, 54.75, 50.0, 4.0, 44.5]]), (90, outline((30, 20, 36, 40)))]),
-        (224736, (48, 64), [(5, [[2, 40, 32, 2, 62, 40]]), (16, outline((24, 30, 36, 46)))]),
+        (5802, (48, 48), [boxes(18, (4, 6, 44, 42))]),  # a grey JPEG
+        (222564, (48, 64), [boxes(22, (2, 2, 40, 40)), boxes(21, (20, 10, 60, 46))]),  # meets no VOC class
+        (118113, (64, 64), [boxes(72, (2, 2, 40, 40)), boxes(63, (9, 9, 62, 62)), boxes(44, (9, 4, 38, 62))]),
+        (193271, (56, 64), [(6, [[10.5, 4.25, 60.0, 8.5, 54.75, 50.0, 4.0, 44.5]]), boxes(90, (30, 20, 36, 40))]),
+        (224736, (48, 64), [(5, [[2, 40, 32, 2, 62, 40]]), boxes(16, (24, 30, 36, 46))]),
     ],
     "val2017": [
-        (397133, (48, 64), [(1, outline((4, 4, 30, 44))), (62, outline((20, 16, 60, 46)))]),
+        (397133, (48, 64), [boxes(1, (4, 4, 30, 44)), boxes(62, (20, 16, 60, 46))]),
         (37777, (40, 56), []),
-        (252219, (64, 48), [(17, outline((4, 4, 20, 20))), (1, crowd(64, 48, (10, 10, 30, 30)))]),  # less than 1000 pixels
-        (87038, (56, 56), [(13, outline((2, 2, 20, 20))), (3, outline((6, 24, 50, 50))), (3, outline((30, 30, 54, 54)))]),
+        (252219, (64, 48), [boxes(17, (4, 4, 20, 20)), crowd(1, (64, 48), (10, 10, 30, 30))]),  # below 1000 pixels
+        (87038, (56, 56), [boxes(13, (2, 2, 9, 9)), boxes(3, (6, 24, 50, 50)), boxes(3, (30, 30, 54, 54))]),
     ],
 }  # fmt: skip
 
@@ -103,9 +110,7 @@ def write_coco(root: Path) -> None:
                 "contributor": "COCO Consortium",
                 "date_created": "2017/09/01",
             },
-            "licenses": [
-                {"url": "http://flickr.com/commons/usage/", "id": 7, "name": "No known copyright restrictions"}
-            ],
+            "licenses": [{"url": "http://flickr.com/commons/usage/", "id": 7, "name": "No known restrictions"}],
             "images": [_image_record(folder, image_id, *size) for image_id, size, _ in images],
             "annotations": _annotation_records(images),
             "categories": [
@@ -128,7 +133,7 @@ def _image_record(folder: str, image_id: int, height: int, width: int) -> dict[s
     }
 
 
-def _annotation_records(images: list[tuple[int, tuple[int, int], list[tuple[int, Any]]]]) -> list[dict[str, Any]]:
+def _annotation_records(images: list[CocoImage]) -> list[dict[str, Any]]:
     records = []
     for image_id, _, instances in images:
         for category, segmentation in instances:
@@ -139,7 +144,7 @@ def _annotation_records(images: list[tuple[int, tuple[int, int], list[tuple[int,
                     "area": float(sum(segmentation["counts"][1::2]) if is_crowd else sum(map(_area, segmentation))),
                     "iscrowd": int(is_crowd),
                     "image_id": image_id,
-                    "bbox": [0.0, 0.0, 1.0, 1.0] if is_crowd else _bounding_box(segmentation),
+                    "bbox": [0, 0, *segmentation["size"][::-1]] if is_crowd else _bounding_box(segmentation),
                     "category_id": category,
                     "id": 900100000000 + len(records) if is_crowd else 1700000 + 7 * len(records),
                 }

@@ -1,0 +1,24 @@
+import numpy as np
+import torch
+
+from callbacks.pictures import label_picture, picture, strip
+
+
+def test_a_picture_rounds_to_the_nearest_grey_level():
+    image = torch.tensor([0.0, 0.5, 1.0, 1.2, -0.1, 100.4 / 255]).view(1, 1, 6).expand(3, 1, 6)
+    assert np.asarray(picture(image))[0, :, 0].tolist() == [0, 128, 255, 255, 0, 100]
+
+
+def test_a_strip_is_side_by_side_with_a_white_gap():
+    left, right = torch.zeros(3, 4, 5), torch.full((3, 4, 6), 0.5)
+    pixels = np.asarray(strip(left, right))[:, :, 0]
+    assert pixels.shape == (4, 13)
+    assert (pixels[:, :5] == 0).all() and (pixels[:, 5:7] == 255).all() and (pixels[:, 7:] == 128).all()
+
+
+def test_label_pictures_hold_the_classes_in_vocs_colours():
+    result = label_picture(torch.tensor([[0, 1, 2], [15, 20, 255]]))
+    assert np.asarray(result).tolist() == [[0, 1, 2], [15, 20, 255]]
+    colors = np.asarray(result.convert("RGB")).reshape(-1, 3).tolist()
+    assert colors[:5] == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128], [0, 64, 128]]
+    assert colors[5] == [255, 255, 255]

@@ -1,0 +1,49 @@
+import json
+
+import pytest
+
+from attacks import FGSM, L2, Linf
+from callbacks import Attack, Inpainting, Results
+from lightning_modules import Classifier
+
+
+def read(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test"])
+def test_results_are_written_at_the_end(make_trainer, noise_loader, pixel_network, tmp_path, command):
+    attack = Attack(FGSM(Linf(0.01)), {"fgsm": FGSM(Linf(0.03))})
+    painting = Inpainting(L2(1), 1, 0.1, size=3, samples=2)
+    module = Classifier(pixel_network)
+    trainer = make_trainer(callbacks=[attack, painting, Results()])
+    loaders = (noise_loader(), noise_loader()) if command == "fit" else (noise_loader(),)
+    getattr(trainer, command)(module, *loaders)
+    results = read(tmp_path)
+    assert results["command"] == command
+    assert set(results["metrics"]) == {"clean", "fgsm"}
+    for version, values in results["metrics"].items():
+        assert values == module.results[version]
+        assert 0 <= values["accuracy"] <= 1 and 0 <= values["miou"] <= 1 and values["samples"] == 7
+        assert set(values["iou"]) == {"0", "1", "2"}
+    assert results["synthesis"]["inpainting"] == painting.results
+    assert results["attacks"]["train"].startswith("FGSM(constraint=Linf(eps=0.01)")
+
+
+def test_image_labels_have_no_miou(make_trainer, noise_loader, tmp_path):
+    import torch.nn as nn
+
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 3))
+    trainer = make_trainer(callbacks=[Results()])
+    trainer.validate(Classifier(network), noise_loader(dense=False), verbose=False)
+    assert set(read(tmp_path)["metrics"]["clean"]) == {"accuracy", "loss", "samples"}
+
+
+def test_an_interrupted_run_leaves_no_results(make_trainer, noise_loader, pixel_network, tmp_path):
+    class Broken(Classifier):
+        def on_train_epoch_end(self):
+            raise RuntimeError("lost power")
+
+    with pytest.raises(RuntimeError, match="lost power"):
+        make_trainer(callbacks=[Results()]).fit(Broken(pixel_network), noise_loader(), noise_loader())
+    assert not (tmp_path / "results.json").exists()

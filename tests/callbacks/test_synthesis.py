@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch.loggers.logger import DummyLogger
+from torch import nn
+
+from attacks import L2
+from callbacks import Generation, Inpainting
+from lightning_modules import Classifier
+
+SETTINGS = {"constraint": L2(5), "steps": 2, "step_size": 0.1}
+
+
+class ImageLogger(DummyLogger):
+    """Keeps what it is given, as a dashboard would."""
+
+    def __init__(self):
+        super().__init__()
+        self.images, self.scalars = [], []
+
+    def log_image(self, key, images, step=None, **kwargs):
+        self.images.append((key, [image.size for image in images], step, kwargs["caption"]))
+
+    def log_metrics(self, metrics, step=None):
+        self.scalars.append((set(metrics), step))
+
+
+@pytest.fixture
+def module(pixel_network):
+    return Classifier(pixel_network)
+
+
+def test_every_epoch_adds_its_pictures_of_the_same_samples(make_trainer, noise_loader, module, tmp_path):
+    logger = ImageLogger()
+    tasks = [Inpainting(**SETTINGS, size=3, samples=3), Generation(**SETTINGS, samples=[1, 6])]
+    trainer = make_trainer(max_epochs=2, callbacks=tasks, logger=logger)
+    trainer.fit(module, noise_loader(), noise_loader())
+    gallery = tmp_path / "gallery"
+    assert sorted(folder.name for folder in (gallery / "inpainting").iterdir()) == ["000000", "000002", "000004"]
+    assert sorted(folder.name for folder in (gallery / "generation").iterdir()) == ["000001", "000006"]
+    names = ["epoch_0000.png", "epoch_0001.png", "label.png", "original.png", "start.png"]
+    assert sorted(path.name for path in (gallery / "generation" / "000001").iterdir()) == names
+    assert "epoch_0001.png" in (gallery / "index.html").read_text()
+    strip = (3 * 8 + 2 * 2, 8)
+    keys = [(key, sizes, step) for key, sizes, step, _ in logger.images]
+    assert keys == [
+        ("synthesis/inpainting", [strip] * 3, 2),
+        ("synthesis/generation", [strip] * 2, 2),
+        ("synthesis/inpainting", [strip] * 3, 4),
+        ("synthesis/generation", [strip] * 2, 4),
+    ]
+    scores = {"synthesis/inpainting_blurred_error", "synthesis/inpainting_blurred_error_start"}
+    assert (scores, 4) in logger.scalars
+
+
+@pytest.mark.parametrize(("epochs", "every", "expected"), [(5, 2, [1, 3, 4]), (3, 1, [0, 1, 2])])
+def test_every_n_epochs_and_always_the_last(make_trainer, noise_loader, module, tmp_path, epochs, every, expected):
+    task = Generation(**SETTINGS, samples=1, every_n_epochs=every)
+    make_trainer(max_epochs=epochs, callbacks=[task]).fit(module, noise_loader(), noise_loader())
+    painted = sorted(path.stem for path in (tmp_path / "gallery/generation/000000").glob("epoch_*"))
+    assert painted == [f"epoch_{epoch:04d}" for epoch in expected]
+
+
+@pytest.mark.parametrize("inference_mode", [True, False])
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_evaluation_paints_too(make_trainer, noise_loader, module, tmp_path, command, inference_mode):
+    trainer = make_trainer(callbacks=[Generation(**SETTINGS, samples=2)], inference_mode=inference_mode)
+    getattr(trainer, command)(module, noise_loader(), verbose=False)
+    assert len(list((tmp_path / "gallery/generation").glob("*/epoch_0000.png"))) == 2
+
+
+def test_the_sanity_check_paints_nothing(make_trainer, noise_loader, module, tmp_path):
+    trainer = make_trainer(callbacks=[Generation(**SETTINGS)], limit_train_batches=1, num_sanity_val_steps=1)
+    painted = []
+
+    def forbid(*args):
+        assert not trainer.sanity_checking
+        painted.append(args)
+
+    trainer.callbacks[0]._paint = forbid
+    trainer.fit(module, noise_loader(), noise_loader())
+    assert len(painted) == 1
+
+
+def test_painting_does_not_change_training(make_trainer, noise_loader, tmp_path):
+    def train(callbacks):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Conv2d(4, 3, 1))
+        make_trainer(max_epochs=2, callbacks=callbacks).fit(Classifier(network), noise_loader(), noise_loader())
+        return network.state_dict()
+
+    plain, painted = train([]), train([Generation(**SETTINGS), Inpainting(**SETTINGS, size=3)])
+    assert all(torch.equal(plain[key], painted[key]) for key in plain)
+
+
+def test_samples_of_several_sizes_are_painted_one_by_one(make_trainer, module, tmp_path):
+    samples = [
+        {"image": torch.rand(3, 8, 8 + i), "label": torch.zeros(8, 8 + i, dtype=torch.long), "index": i} for i in range(3)
+    ]
+    loader = torch.utils.data.DataLoader(samples, 1)
+    make_trainer(callbacks=[Generation(**SETTINGS, samples=3)]).validate(module, loader, verbose=False)
+    assert len(list(Path(tmp_path).glob("gallery/generation/*/epoch_0000.png"))) == 3
