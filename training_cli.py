@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any, NoReturn
@@ -49,7 +50,10 @@ class FindConfig(ActionConfigFile):
 
 
 class Parser(LightningArgumentParser):
-    """A parser that tells a mistake in one line: the deepest of the lines it would print."""
+    """A parser that tells a mistake in one line, and takes no option by its first letters: a typo is an error."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if os.environ.get("SADDLE_DEBUG"):
@@ -57,12 +61,26 @@ class Parser(LightningArgumentParser):
         raise UserError(deepest(message)) from ex
 
 
+# Lines of jsonargparse's nested messages that say where it looked, not what is wrong.
+_AROUND = re.compile(
+    r"Does not validate|Subtypes:|Errors:|Given value|Problem with|Parser key|Expected a path but|"
+    r"Expected a <class 'NoneType'>|Type \S*Callable\S* expects|.* to be a subclass of <class 'Tensor'>"
+)
+
+
 def deepest(message: str) -> str:
-    """The line of a nested parser message that says what is wrong, and the key it is about."""
-    lines = [line.strip(" -\t") for line in message.splitlines() if line.strip(" -\t")]
-    reasons = [line for line in lines if not line.endswith(":") and not re.match(r"(Problem with|Given value|Subclass)", line)]
-    reason = (reasons or lines)[-1]
-    key = re.search(r"(?:Parser key|key) [\"']([\w.+-]+)[\"']", message)
+    """The one line of a nested parser message that says what is wrong, after the key it is about."""
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines() if line.strip()]
+    reason = next((line for line in lines if not _AROUND.match(line)), lines[-1])
+    reason = re.sub(
+        r"Expected a dot import path string: (\S+)",
+        r"no class or function \1; ours go by their names, such as PGD, others by their import path",
+        reason,
+    )
+    given = re.search(r"Given value: (.{1,60})$", message, re.MULTILINE)
+    if given and reason.startswith("Expected"):
+        reason += f", not {given.group(1)}"
+    key = re.search(r"Parser key \"([\w.+-]+)\"", message)
     return f"{key.group(1)}: {reason}" if key and key.group(1) not in reason else reason
 
 
@@ -79,6 +97,9 @@ class SaveConfig(SaveConfigCallback):
 class TrainingCLI(LightningCLI):
     """LightningCLI with a section for the attack, runs in folders of their own, and callbacks that are always there."""
 
+    unstarted: Path | None = None
+    """The folder made for a run that has not begun; removed again if it never does."""
+
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         kwargs.setdefault("dump_header", [])
         parser = self.parser_class(**kwargs)
@@ -94,9 +115,14 @@ class TrainingCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
+        TrainingCLI.unstarted = None
         runs, name, command = Path(config.runs), config.name or self._config_name(), str(self.subcommand)
         last = config.ckpt_path == "last"
-        self.folder = run_folder(runs, name if command == "fit" else f"{name}_{command}", resume=last and command == "fit")
+        own_name = name if command == "fit" else f"{name}_{command}"
+        known = {folder for folder in runs.glob("*") if folder.is_dir()}
+        self.folder = run_folder(runs, own_name, resume=last and command == "fit")
+        if self.folder not in known:
+            TrainingCLI.unstarted = self.folder
         if last:
             run = self.folder if command == "fit" else newest_run(runs, name)
             checkpoint = run / "checkpoints" / "last.ckpt" if run else None
@@ -139,6 +165,13 @@ class TrainingCLI(LightningCLI):
                 raise
             raise UserError(deepest(str(error))) from error
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Look at the data and what it asks of the network before a logger or a checkpoint writes anything."""
+        self.datamodule.setup(subcommand)
+        self.model.check(self.trainer.precision, self.datamodule.classes)
+        TrainingCLI.unstarted = None
+        super()._run_subcommand(subcommand)
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add what every run has: checkpoints to go on from, speed, results; predictions are written by `predict`."""
         config = self._get(self.config_init, "trainer")
@@ -176,6 +209,9 @@ def run(args: ArgsType = None) -> TrainingCLI:
             raise
         # A data loader's worker wraps the message into its traceback; the last line is ours.
         raise UserError(re.sub(r"^[\w.]*(Error|Exception): ", "", str(error).strip().splitlines()[-1])) from error
+    finally:
+        if TrainingCLI.unstarted is not None:
+            shutil.rmtree(TrainingCLI.unstarted, ignore_errors=True)
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -17,7 +17,7 @@ class GaussianNoise(Adversary):
     def __init__(self, std: Number) -> None:
         self.std = number(std, "GaussianNoise std")
         if not 0 <= self.std <= 1:
-            raise ValueError(f"GaussianNoise(std={std}): std is in pixel units between 0 and 1; write {std}/255")
+            raise ValueError(f"GaussianNoise(std={std}): std is in pixel units between 0 and 1; write {self.std:g}/255")
 
     def perturb(self, network: nn.Module, image: Tensor, label: Tensor, seed: Tensor, region: Tensor | None) -> Tensor:
         constraint: Constraint = Box() if region is None else Box() & Region(region)

@@ -1,5 +1,6 @@
 """What a perturbation raises or lowers: void-aware losses, one value per sample."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
 import torch
@@ -8,14 +9,6 @@ from torch import Tensor, nn
 
 IGNORE_INDEX = 255
 """The label of void pixels: in no loss, no metric, no attack's success. Image-level labels know no void."""
-
-Objective = Callable[[Tensor, float], tuple[Tensor, Tensor]]
-"""Called with an image `(B, 3, H, W)` and the progress t/T in `[0, 1]`; gives one value per sample `(B,)` and the
-logits it saw. Per sample, so that a sample's result never depends on its neighbours."""
-
-ObjectiveFactory = Callable[[nn.Module, Tensor, Tensor], Objective]
-"""Makes an objective from (network, image, label)."""
-
 
 def logits_of(output: Tensor | Mapping[str, Tensor]) -> Tensor:
     """The main logits of a network's output, which may be `{"out": logits, "aux": logits}`."""
@@ -51,7 +44,27 @@ def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     return loss.flatten(1).sum(1) / valid_pixels(label).flatten(1).sum(1).clamp(min=1)
 
 
-class CrossEntropy:
+class Objective(ABC):
+    """What a perturbation raises or lowers; any callable of this shape fits in its place.
+
+    Per sample, so that a sample's result never depends on its neighbours.
+    """
+
+    @abstractmethod
+    def __call__(self, image: Tensor, progress: float) -> tuple[Tensor, Tensor]:
+        """One value per sample, `(B,)`, and the logits it saw.
+
+        Args:
+            image: `(B, 3, H, W)` in `[0, 1]`.
+            progress: t/T, from 0 to 1.
+        """
+
+
+ObjectiveFactory = Callable[[nn.Module, Tensor, Tensor], Objective]
+"""Makes an objective from (network, image, label)."""
+
+
+class CrossEntropy(Objective):
     """The objective of FGSM and PGD: each sample's mean cross-entropy over its valid pixels."""
 
     def __init__(self, network: nn.Module, image: Tensor, label: Tensor) -> None:

@@ -52,7 +52,7 @@ class PGD(Adversary):
         self.steps = steps
         self.step_size = number(step_size, "step_size")
         if self.step_size < 0 or (self.step_size > 1 and isinstance(constraint, Ball) and constraint.eps <= 1):
-            raise ValueError(f"{type(self).__name__}: step_size={step_size} is in pixel units; write {step_size}/255")
+            raise ValueError(f"{type(self).__name__}: step_size={step_size} is in pixel units; write {self.step_size:g}/255")
         self.random_start = random_start
         self.restarts = restarts
         self.use_best = use_best

@@ -80,7 +80,7 @@ def blurred_error(result: Tensor, original: Tensor, hole: Tensor) -> Tensor:
     return (difference.square() * inside).flatten(1).sum(1) / inside.flatten(1).sum(1)
 
 
-class _KeepOutside:
+class _KeepOutside(Objective):
     """Adds the penalty of eq. 6 to an objective."""
 
     def __init__(self, objective: Objective, start: Tensor, hole: Tensor, weight: float) -> None:

@@ -50,10 +50,10 @@ class DataModule(LightningDataModule, ABC):
         for split in splits[stage]:
             if split not in self.sets:
                 self.sets[split] = self.make_set(split)
+        if stage == "fit" and (length := len(self.sets["train"])) < self.batch_size:  # type: ignore[arg-type]
+            raise DataError(f"{length} training samples do not fill a batch of {self.batch_size}; lower --data.batch_size")
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        if len(self.sets["train"]) < self.batch_size:  # type: ignore[arg-type]
-            raise DataError(f"{len(self.sets['train'])} training samples do not fill a batch of {self.batch_size}; lower --data.batch_size")  # type: ignore[arg-type]
         return self._loader("train", self.batch_size, shuffle=True, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -68,7 +68,7 @@ class DataModule(LightningDataModule, ABC):
     def _loader(self, split: str, batch_size: int, **options: bool) -> DataLoader[dict[str, Any]]:
         return DataLoader(
             self.sets[split],
-            batch_size,
+            batch_size=batch_size,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

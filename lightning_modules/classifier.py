@@ -1,7 +1,7 @@
 """The one LightningModule: per-sample and per-pixel classification are the same code."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -46,7 +46,7 @@ class Classifier(LightningModule):
     def __init__(
         self,
         network: nn.Module,
-        loss: Loss | None = None,
+        loss: Loss | Callable[[nn.Module, dict[str, Any]], Tensor] | None = None,
         optimizer: OptimizerCallable = partial(SGD, lr=0.02, momentum=0.9, weight_decay=1e-4),
         schedule: ScheduleCallable | None = None,
         lr_multipliers: dict[str, float] | None = None,
@@ -62,12 +62,16 @@ class Classifier(LightningModule):
         """What the last evaluation measured: `{version: {accuracy, miou, loss, samples, iou: {class: value}}}`."""
 
     def setup(self, stage: str) -> None:
-        if self.trainer.precision not in FULL_PRECISIONS:
+        self.check(self.trainer.precision, self._class_names())
+
+    def check(self, precision: str, classes: Sequence[str]) -> None:
+        """Raises NetworkError if the precision is too coarse to measure robustness, or the classes do not match."""
+        if precision not in FULL_PRECISIONS:
             raise NetworkError(
-                f"precision {self.trainer.precision} rounds the pixels a robustness number is about; "
+                f"precision {precision} rounds the pixels a robustness number is about; "
                 f"use one of {', '.join(FULL_PRECISIONS)}"
             )
-        outputs, classes = getattr(self.network, "num_classes", None), self._class_names()
+        outputs = getattr(self.network, "num_classes", None)
         if outputs is not None and classes and outputs != len(classes):
             raise NetworkError(f"the network has num_classes={outputs}, the data {len(classes)} classes: make them equal")
 

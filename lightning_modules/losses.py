@@ -1,17 +1,22 @@
 """What training lowers: a loss sees the network and the batch, so that a recipe such as TRADES is a loss, not a module."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from typing import Any
 
 from torch import Tensor, nn
 
 from attacks.objectives import cross_entropy, logits_of
 
-Loss = Callable[[nn.Module, dict[str, Any]], Tensor]
-"""`loss(network, batch)` gives one value per sample, `(B,)`."""
+
+class Loss(ABC):
+    """`loss(network, batch)` gives one value per sample, `(B,)`; any callable of that shape fits in its place."""
+
+    @abstractmethod
+    def __call__(self, network: nn.Module, batch: dict[str, Any]) -> Tensor:
+        """Forward what the recipe needs and compare it with `batch["label"]`."""
 
 
-class CrossEntropyLoss:
+class CrossEntropyLoss(Loss):
     """Each sample's mean cross-entropy over its valid pixels, plus that of the auxiliary head where there is one.
 
     Args:

@@ -139,5 +139,9 @@ def _build(
         raise NetworkError(f"{name} has no auxiliary head")
     try:
         return builder(**options)
+    except KeyError:
+        raise NetworkError(f"{name} has no published backbone weights {backbone_weights!r}; DEFAULT or a file") from None
     except ValueError as error:
         raise NetworkError(f"{name} with num_classes={num_classes}, weights={published}: {error}") from error
+    except OSError as error:
+        raise NetworkError(f"{name}: its published weights cannot be fetched ({error}); give a file instead") from error

@@ -34,7 +34,6 @@ COCO_CATEGORIES = {
 }  # fmt: skip
 """Ids with gaps, as in COCO; 8, 13, 22, 51 and 90 are no VOC classes."""
 
-
 Instance = tuple[int, Any]
 """Category and segmentation."""
 

@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+from one_line import one_line
+from PIL import Image
+from tiny_data import CAMVID_CLASSES, CAMVID_SIZE, camvid_label, picture, write_camvid
+
+from datamodules import DataError, SegmentationFolder
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_camvid(tmp_path)
+    return tmp_path
+
+
+def make(root, classes=CAMVID_CLASSES, void=(11,), **options):
+    folders = {"images": "{split}", "labels": "{split}annot"}
+    return SegmentationFolder(
+        str(root), list(classes), void=list(void), num_workers=0, **{**folders, "eval_size": None, **options}
+    )
+
+
+def first(folder):
+    return min(folder.iterdir())
+
+
+def replace_label(root, label):
+    """Another label map for the first image of `val`; gives its path."""
+    path = first(root / "valannot")
+    Image.fromarray(label).save(path)
+    return path
+
+
+@pytest.mark.parametrize(("split", "length"), [("train", 8), ("val", 4), ("test", 3)])
+def test_a_split_is_the_pairs_of_its_folders_in_order(root, split, length):
+    dataset = make(root).make_set(split)
+    assert dataset.images == sorted((root / split).iterdir())
+    assert dataset.read_label.paths == sorted((root / f"{split}annot").iterdir())
+    assert len(dataset) == length
+
+
+def test_labels_are_the_files_with_void_values_at_255(root):
+    dataset = make(root).make_set("val")
+    for index, path in enumerate(dataset.images):
+        expected = camvid_label(sum(path.name.encode()))
+        assert (expected == 11).any()
+        expected[expected == 11] = 255
+        assert np.array_equal(dataset[index]["label"], expected)
+
+
+def test_without_void_values_all_labels_stay(root):
+    dataset = make(root, classes=[*CAMVID_CLASSES, "other"], void=()).make_set("val")
+    assert dataset[0]["label"].unique().tolist() == list(range(12))
+
+
+def test_pairs_may_differ_in_their_ending_and_their_order_on_disk(tmp_path):
+    for folder in ("images/train", "labels/train"):
+        (tmp_path / folder).mkdir(parents=True)
+    for seed, name in enumerate(("b", "a", "c.1")):
+        Image.fromarray(picture(seed, 40, 48)).save(tmp_path / f"images/train/{name}.jpg")
+        Image.fromarray(np.full((40, 48), seed, dtype=np.uint8)).save(tmp_path / f"labels/train/{name}.png")
+    Image.new("L", (48, 40)).save(tmp_path / "labels/train/without an image.png")
+    (tmp_path / "images/train/.DS_Store").touch()
+    dataset = SegmentationFolder(str(tmp_path), ["x", "y", "z"], eval_size=None).make_set("train")
+    assert [path.name for path in dataset.images] == ["a.jpg", "b.jpg", "c.1.jpg"]
+    assert [int(dataset.read_label(index).max()) for index in range(3)] == [1, 0, 2]
+
+
+def test_a_missing_root_is_told(tmp_path):
+    with pytest.raises(DataError, match=one_line("absent", "no such folder", "--data.root")):
+        make(tmp_path / "absent").make_set("train")
+
+
+@pytest.mark.parametrize("folder", ["val", "valannot"])
+def test_a_missing_folder_is_told(root, folder):
+    (root / folder).rename(root / "elsewhere")
+    with pytest.raises(DataError, match=one_line(folder, "no such folder")):
+        make(root).make_set("val")
+
+
+def test_a_missing_label_map_is_told(root):
+    path = first(root / "valannot")
+    path.unlink()
+    with pytest.raises(DataError, match=one_line(path.name, "no label map of that name", "valannot")):
+        make(root).make_set("val")
+
+
+def test_a_label_map_of_another_size_is_told_before_training(root):
+    path = replace_label(root, np.zeros((20, 30), dtype=np.uint8))
+    with pytest.raises(DataError, match=one_line(f"val/{path.name}", f"valannot/{path.name}", "(30, 20)")):
+        make(root).make_set("val")
+
+
+@pytest.mark.parametrize("folder", ["val", "valannot"])
+def test_a_corrupt_file_is_told_before_training(root, folder):
+    path = first(root / folder)
+    path.write_bytes(b"\x89PNG, but not quite")
+    with pytest.raises(DataError, match=one_line(f"{folder}/{path.name}", "remove it or fetch it again")):
+        make(root).make_set("val")
+
+
+@pytest.mark.parametrize("folder", ["val", "valannot"])
+def test_a_truncated_file_is_told(root, folder):
+    path = first(root / folder)
+    path.write_bytes(path.read_bytes()[:80])
+    with pytest.raises(DataError, match=one_line(f"{folder}/{path.name}", "truncated")):
+        make(root).make_set("val")[0]
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(11, np.uint8), (200, np.uint8), (257, np.uint16), (65535, np.uint16)])
+def test_a_label_outside_the_classes_is_told(root, value, dtype):
+    path = replace_label(root, np.full(CAMVID_SIZE, value, dtype=dtype))
+    with pytest.raises(DataError, match=one_line(path.name, f"label {value} ", "11 classes 0..10", "255 (void)")):
+        make(root, void=()).make_set("val")[0]
+
+
+def test_an_rgb_label_map_is_told(root):
+    path = replace_label(root, np.zeros((*CAMVID_SIZE, 3), dtype=np.uint8))
+    with pytest.raises(DataError, match=one_line(f"valannot/{path.name}", "one channel of class indices")):
+        make(root).make_set("val")[0]
+
+
+@pytest.mark.parametrize("value", [255, 280])
+def test_a_class_is_never_taken_for_void_or_for_another(root, value):
+    """Label maps hold bytes, and 255 is void: so many classes cannot be told apart."""
+    replace_label(root, np.full(CAMVID_SIZE, value, dtype=np.uint16))
+    with pytest.raises(DataError, match=one_line("300 classes")):
+        make(root, classes=map(str, range(300)), void=()).make_set("val")[0]

@@ -1,0 +1,192 @@
+import json
+import os
+from html.parser import HTMLParser
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from PIL import Image
+
+from reports.files import ReportError
+from reports.gallery import metric_rows, save_picture, write_page
+
+METRICS = {"clean": {"accuracy": 0.9123, "miou": 0.5, "samples": 4}, "pgd": {"accuracy": 0.25, "miou": 0.125}}
+
+
+def make_run(
+    folder, task="inpainting", samples=("0003",), epochs=(0,), given=("original", "label", "start"), metrics=METRICS
+):
+    """A run's folder as the callbacks leave it."""
+    for sample in samples:
+        for name in (*given, *(f"epoch_{epoch:04}" for epoch in epochs)):
+            save_picture(Image.new("RGB", (8, 8)), folder / "gallery" / task / sample / f"{name}.png")
+    folder.mkdir(parents=True, exist_ok=True)
+    if metrics is not None:
+        (folder / "results.json").write_text(json.dumps({"metrics": metrics}))
+    return folder
+
+
+class Page(HTMLParser):
+    """The pictures (alt, src), the texts and the tags of a page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.pictures, self.texts, self.tags = [], [], []
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag == "img":
+            self.pictures.append((dict(attrs)["alt"], dict(attrs)["src"]))
+
+    def handle_data(self, data):
+        if data.strip():
+            self.texts.append(data.strip())
+
+    @property
+    def kinds(self):
+        return [kind for kind, _ in self.pictures]
+
+
+def linked_files(page, path):
+    """The files that a browser opens for the page's pictures."""
+    addresses = [urlsplit(source) for _, source in page.pictures]
+    assert not any(address.scheme or address.netloc for address in addresses), "no server is needed"
+    return [path.parent / unquote(address.path) for address in addresses]
+
+
+def test_the_page_of_a_run_shows_given_pictures_then_epochs_in_order(tmp_path):
+    run = make_run(tmp_path / "at50", epochs=(10, 2, 0))
+    path = run / "gallery" / "index.html"
+    write_page([run], path)
+    page = Page(path)
+    assert page.kinds == ["original", "label", "start", "epoch 0", "epoch 2", "epoch 10"]
+    expected = [f"{name}.png" for name in ("original", "label", "start", "epoch_0000", "epoch_0002", "epoch_0010")]
+    assert [source for _, source in page.pictures] == [f"inpainting/0003/{name}" for name in expected]
+    assert all(file.is_file() for file in linked_files(page, path))
+
+
+def test_tasks_and_samples_have_their_own_strips(tmp_path):
+    run = make_run(tmp_path / "at50", samples=("0001", "0000"))
+    make_run(run, task="generation", samples=("0007",), given=("start",))
+    write_page([run], tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    titles = [text for text in page.texts if text in ("Generation", "Inpainting") or text.startswith("sample")]
+    assert titles == ["Generation", "sample 0007", "Inpainting", "sample 0000", "sample 0001"]
+    assert page.kinds[:2] == ["start", "epoch 0"]
+    assert "generation/0007" in page.pictures[0][1]
+
+
+def test_two_runs_are_shown_below_each_other_with_the_given_pictures_once(tmp_path):
+    runs = [make_run(tmp_path / "robust", epochs=(0, 1)), make_run(tmp_path / "standard", epochs=(1,))]
+    path = tmp_path / "report" / "page.html"
+    write_page(runs, path)
+    page = Page(path)
+    assert page.kinds == ["original", "label", "start", "epoch 0", "epoch 1", "epoch 1"]
+    assert ["standard" in source for _, source in page.pictures] == [False] * 5 + [True]
+    assert all(file.is_file() for file in linked_files(page, path))
+    assert "robust and standard" in page.texts
+
+
+def test_a_sample_that_only_the_second_run_has_is_shown_with_its_given_pictures(tmp_path):
+    runs = [make_run(tmp_path / "one", samples=("0000",)), make_run(tmp_path / "two", samples=("0000", "0001"))]
+    write_page(runs, tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    second = [source for _, source in page.pictures if "0001" in source]
+    assert [os.path.basename(source) for source in second] == [
+        "original.png",
+        "label.png",
+        "start.png",
+        "epoch_0000.png",
+    ]
+    assert all(source.startswith("two/") for source in second)
+
+
+@pytest.mark.parametrize("name", ["a <b>bold</b> & run", "run #2", "eps 50%", "what?", 'the "best"', "é: 1", "%41"])
+def test_any_name_of_a_run_is_shown_and_linked(tmp_path, name):
+    run = make_run(tmp_path / name.replace("/", "∕"))
+    path = tmp_path / "page.html"
+    write_page([run], path)
+    page = Page(path)
+    assert page.texts.count(run.name) >= 3, "in the title, in the table and beside the strip"
+    assert "b" not in page.tags
+    assert [file for file in linked_files(page, path) if not file.is_file()] == []
+
+
+@pytest.mark.parametrize("task", ["inpainting", "my <i>task</i>"])
+def test_the_name_of_a_task_is_escaped(tmp_path, task):
+    run = make_run(tmp_path / "run", task=task.replace("/", "∕"))
+    write_page([run], tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    assert "i" not in page.tags
+    assert any(text.lower() == task.replace("/", "∕") for text in page.texts)
+
+
+def test_a_page_may_lie_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = make_run(tmp_path / "runs" / "one")
+    for page_path, run_path in (
+        ("page.html", "runs/one"), ("away/from/here.html", "runs/one"), ("other.html", str(run)), (tmp_path / "p.html", "runs/one")
+    ):  # fmt: skip
+        path = tmp_path / page_path
+        write_page([tmp_path.__class__(run_path)], tmp_path.__class__(page_path))
+        files = linked_files(Page(path), path)
+        assert len(files) == 4 and all(file.is_file() for file in files)
+
+
+def test_metrics_are_shown_in_percent(tmp_path):
+    run = make_run(tmp_path / "at50")
+    write_page([run], tmp_path / "page.html")
+    texts = Page(tmp_path / "page.html").texts
+    start = texts.index("at50", texts.index("mIoU"))
+    assert texts[start : start + 8] == ["at50", "clean", "91.2 %", "50.0 %", "at50", "pgd", "25.0 %", "12.5 %"]
+
+
+def test_image_labels_have_no_miou(tmp_path):
+    run = make_run(tmp_path / "cifar", metrics={"clean": {"accuracy": 0.5}})
+    write_page([run], tmp_path / "page.html")
+    texts = Page(tmp_path / "page.html").texts
+    assert texts[texts.index("clean") + 1] == "50.0 %" and not texts[texts.index("clean") + 2].endswith("%")
+    assert metric_rows([run]) == [{"run": "cifar", "version": "clean", "accuracy": 0.5}]
+
+
+def test_a_run_without_results_has_a_gallery_all_the_same(tmp_path):
+    """While it trains, there are none."""
+    run = make_run(tmp_path / "at50", metrics=None)
+    write_page([run], tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    assert page.kinds == ["original", "label", "start", "epoch 0"]
+    assert "table" not in page.tags
+    assert metric_rows([run]) == []
+
+
+def test_a_run_without_a_gallery_has_its_metrics_shown(tmp_path):
+    write_page([make_run(tmp_path / "at50", samples=())], tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    assert page.pictures == []
+    assert "91.2 %" in page.texts
+
+
+def test_files_of_others_in_the_gallery_do_no_harm(tmp_path):
+    run = make_run(tmp_path / "at50")
+    for name in ("gallery/.DS_Store", "gallery/inpainting/notes.txt", "gallery/inpainting/0003/.epoch_0001.png.77"):
+        (run / name).write_text("")
+    write_page([run], tmp_path / "page.html")
+    assert Page(tmp_path / "page.html").kinds == ["original", "label", "start", "epoch 0"]
+
+
+def test_a_broken_results_file_leaves_the_page_as_it_was(tmp_path):
+    run = make_run(tmp_path / "at50")
+    write_page([run], tmp_path / "page.html")
+    before = (tmp_path / "page.html").read_text()
+    (run / "results.json").write_text("{")
+    with pytest.raises(ReportError, match=r"results\.json"):
+        write_page([run], tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text() == before
+
+
+def test_a_picture_is_saved_as_png_pixel_by_pixel(tmp_path):
+    picture = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
+    save_picture(picture, tmp_path / "gallery" / "0000" / "start.png")
+    saved = Image.open(tmp_path / "gallery" / "0000" / "start.png")
+    assert saved.format == "PNG" and saved.tobytes() == picture.tobytes()
+    assert os.listdir(tmp_path / "gallery" / "0000") == ["start.png"]

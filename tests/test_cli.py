@@ -1,0 +1,199 @@
+"""The command line, as a user types it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tiny_data import write_camvid, write_images
+
+from cli import main
+
+CLI = Path(__file__).parent.parent / "cli.py"
+QUICK = [
+    *("--config", "quickstart.yaml", "--model.network.init_args.channels_last", "false", "--trainer.logger", "false"),
+    *("--data.train_samples", "8", "--data.val_samples", "4", "--data.batch_size", "4", "--data.size", "16"),
+    *("--attack.train.steps", "1", "--attack.evaluate.pgd.init_args.steps", "1", "--trainer.enable_progress_bar", "false"),
+    *("--trainer.callbacks", "[]", "--trainer.max_epochs", "2", "--trainer.enable_model_summary", "false"),
+]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SADDLE_DEBUG", raising=False)
+
+
+def results(run):
+    return json.loads(Path("runs", run, "results.json").read_text())
+
+
+def error_of(capsys, *args):
+    """The one line that a mistake ends with; the run leaves nothing behind."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(args))
+    assert ended.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: ")
+    assert not list(Path().glob("runs/*"))
+    return lines[0]
+
+
+def test_fit_then_validate_test_and_resume():
+    main(["fit", *QUICK])
+    assert {path.name for path in Path("runs/quickstart").iterdir()} == {"checkpoints", "config.yaml", "results.json"}
+    fitted = results("quickstart")
+    assert set(fitted["metrics"]) == {"clean", "pgd"}
+    assert (fitted["epochs"], fitted["steps"]) == (2, 4)
+
+    main(["validate", *QUICK, "--ckpt_path", "last"])
+    for version in ("clean", "pgd"):
+        assert results("quickstart_validate")["metrics"][version] == fitted["metrics"][version]
+    main(["test", *QUICK, "--ckpt_path", "runs/quickstart/checkpoints/last.ckpt"])
+    assert results("quickstart_test")["metrics"]["clean"] != fitted["metrics"]["clean"], "other pictures"
+
+    main(["fit", *QUICK, "--trainer.max_epochs", "3", "--ckpt_path", "last"])
+    assert results("quickstart")["steps"] == 6
+    main(["fit", *QUICK])
+    assert Path("runs/quickstart-2/results.json").is_file(), "a run is never overwritten"
+
+
+def test_the_kept_config_repeats_the_run():
+    main(["fit", *QUICK, "--attack.train.constraint.eps", "2/255"])
+    config = yaml.safe_load(Path("runs/quickstart/config.yaml").read_text())
+    assert config["attack"]["train"]["init_args"]["constraint"]["init_args"]["eps"] == "2/255"
+    main(["fit", "--config", "runs/quickstart/config.yaml", "--name", "again"])
+    assert results("again")["metrics"] == results("quickstart")["metrics"]
+    assert "eps=0.00784" in results("again")["attacks"]["train"]
+
+
+def test_standard_training_is_one_argument_away():
+    main(["fit", *QUICK, "--attack.train", "null", "--name", "standard"])
+    assert results("standard")["attacks"]["train"] is None
+
+
+def test_somebody_elses_attack_by_import_path(tmp_path, monkeypatch):
+    Path("mine.py").write_text(
+        "from torch import Tensor, nn\n"
+        "def invert(network: nn.Module, image: Tensor, label: Tensor, seed=None, region=None) -> Tensor:\n"
+        "    return 1 - image\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    main(["fit", *QUICK, "--attack.train", "mine.invert"])
+    assert results("quickstart")["attacks"]["train"].startswith("<function invert")
+
+
+def test_print_config_is_a_config(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", *QUICK, "--print_config"])
+    assert not ended.value.code
+    Path("frozen.yaml").write_text(capsys.readouterr().out)
+    main(["fit", "--config", "frozen.yaml"])
+    assert results("frozen")["epochs"] == 2
+
+
+def test_a_seed_repeats_a_run_and_another_does_not():
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        main(["fit", *QUICK, "--name", name, "--seed_everything", seed])
+    assert results("a")["metrics"] == results("b")["metrics"] != results("c")["metrics"]
+
+
+def test_predict_writes_label_maps_of_the_images_own_size():
+    from PIL import Image
+
+    images = write_images(Path("photos"))
+    main(["fit", *QUICK])
+    main(["predict", *QUICK, "--ckpt_path", "last", "--data.predict_images", "photos"])
+    written = sorted(Path("runs/quickstart_predict/predictions").iterdir())
+    assert [path.stem for path in written] == sorted(path.stem for path in images)
+    for path in images:
+        with Image.open(path) as image, Image.open(Path("runs/quickstart_predict/predictions", f"{path.stem}.png")) as label:
+            assert label.size == image.size
+            assert label.mode == "P" and max(label.tobytes()) < 5
+
+
+def test_report_compares_runs(capsys):
+    main(["fit", *QUICK])
+    main(["fit", *QUICK, "--name", "standard", "--attack.train", "null"])
+    capsys.readouterr()
+    main(["report", "runs/quickstart", "runs/standard"])
+    out = capsys.readouterr().out
+    assert "pgd mIoU" in out and "standard" in out and "Gallery:" in out
+    assert Path("runs/report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["--config", "at1001.yaml"], r"--config at1001.yaml: no such file; configs/ has .*at101.yaml"),
+        ([*QUICK, "--attack.train.constraint.eps", "8"], r"Linf\(eps=8.0\): eps is in pixel units.* write 8/255"),
+        ([*QUICK, "--attack.train.constraint.eps", "eight"], r"'eight' is no number; write 0.03 or 8/255"),
+        ([*QUICK, "--attack.train.init_args.step_size", "2"], r"step_size=2.0 is in pixel units; write 2/255"),
+        ([*QUICK, "--model.network.init_args.name", "fcn_smal"], r"unknown network 'fcn_smal'; did you mean fcn_small"),
+        ([*QUICK, "--model.network.init_args.weights", "./none.pt"], r"none.pt: no such weights file"),
+        ([*QUICK, "--model.network.init_args.num_classes", "6"], r"num_classes=6, the data 5 classes"),
+        ([*QUICK, "--trainer.max_epoch", "3"], r"unrecognized arguments: --trainer.max_epoch 3"),
+        ([*QUICK, "--trainer.max_epochs", "three"], r"trainer.max_epochs: Expected a <class 'int'>, not three"),
+        ([*QUICK, "--data.crop", "3"], r"data: Option 'crop' is not accepted"),
+        ([*QUICK, "--attack.train", "PDG"], r"attack.train: no class or function PDG"),
+        ([*QUICK, "--trainer.precision", "bf16-true"], r"precision bf16-true rounds the pixels"),
+        (["--config", "camvid.yaml", "--data.root", "nowhere"], r"nowhere: no such folder; set --data.root"),
+        ([*QUICK, "--ckpt_path", "nothing.ckpt"], r"--ckpt_path nothing.ckpt: no such file"),
+        ([*QUICK, "--data.batch_size", "100"], r"8 training samples do not fill a batch of 100"),
+    ],
+)
+def test_a_mistake_gets_one_clear_line(capsys, args, expected):
+    assert re.search(expected, error_of(capsys, "fit", *args))
+
+
+def test_a_key_that_does_not_exist_in_a_config(capsys):
+    Path("typo.yaml").write_text("model: {network: {class_path: Network, init_args: {nam: fcn_small, num_classes: 5}}}\n")
+    assert "nam" in error_of(capsys, "fit", "--config", "typo.yaml", "--data", "Shapes")
+
+
+def test_weights_that_do_not_fit(capsys):
+    torch.save({"a": torch.zeros(1)}, "other.pt")
+    line = error_of(capsys, "fit", *QUICK, "--model.network.init_args.weights", "./other.pt")
+    assert "other.pt: the weights do not fit" in line and "1 unexpected (a)" in line
+
+
+def test_a_report_on_no_run(capsys):
+    Path("empty").mkdir()
+    assert "results.json: not found; a run writes it" in error_of(capsys, "report", "empty")
+
+
+def test_a_corrupt_image_met_in_a_worker_gets_one_clear_line(capsys):
+    write_camvid(Path("camvid"))
+    victim = sorted(Path("camvid/train").glob("*.png"))[0]
+    victim.write_bytes(victim.read_bytes()[:200])
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "camvid.yaml", "--data.root", "camvid", "--trainer.logger", "false", "--data.crop", "32",
+              "--data.batch_size", "4", "--data.num_workers", "1", "--trainer.max_epochs", "1"])  # fmt: skip
+    lines = capsys.readouterr().err.splitlines()
+    (line,) = [line for line in lines if line.startswith("error: ")]
+    assert f"{victim.name}: corrupt or truncated image" in line
+    assert not any("Traceback" in line for line in lines)
+
+
+def test_ctrl_c_leaves_a_checkpoint_to_go_on_from():
+    """A run that is interrupted in its second epoch goes on where it was."""
+    args = ["fit", *QUICK, "--trainer.max_epochs", "10000", "--data.val_samples", "1"]
+    process = subprocess.Popen([sys.executable, CLI, *args], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    last = Path("runs/quickstart/checkpoints/last.ckpt")
+    deadline = time.monotonic() + 120
+    while not last.is_file() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) != 0
+    reached = torch.load(last, weights_only=True)["global_step"]
+    assert reached > 0 and not Path("runs/quickstart/results.json").exists()
+    main(["fit", *QUICK, "--trainer.max_epochs", "-1", "--trainer.max_steps", str(reached + 3), "--ckpt_path", "last"])
+    assert results("quickstart")["steps"] == reached + 3

@@ -1,0 +1,51 @@
+"""Who may import whom: the architecture, held."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = {"attacks", "callbacks", "datamodules", "lightning_modules", "reports"}
+ALLOWED = {
+    "attacks": set(),
+    "datamodules": set(),
+    "reports": set(),
+    "lightning_modules": {"attacks.objectives"},
+    "callbacks": {"attacks", "reports"},
+}
+HEAVY = {"attacks": {"lightning", "torchvision"}, "reports": {"torch", "lightning", "torchvision", "numpy"}}
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute here"
+            found.add(node.module)
+    return found
+
+
+def within(module: str, packages: set[str]) -> bool:
+    return any(module == package or module.startswith(package + ".") for package in packages)
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_a_room_imports_only_what_it_may(room):
+    files = sorted((ROOT / room).glob("**/*.py"))
+    assert files
+    for path in files:
+        for module in imports(path):
+            if within(module, ROOMS - {room}):
+                assert within(module, ALLOWED[room]), f"{path.relative_to(ROOT)} imports {module}"
+            assert not within(module, HEAVY.get(room, set())), f"{path.relative_to(ROOT)} imports {module}"
+            assert module not in ("cli", "training_cli", "run_folder")
+
+
+def test_every_source_file_has_a_test_file_of_its_name():
+    for room in ROOMS:
+        for path in (ROOT / room).glob("*.py"):
+            if path.stem not in ("__init__", "base"):
+                assert (ROOT / "tests" / room / f"test_{path.stem}.py").is_file(), f"no test for {path}"
