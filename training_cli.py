@@ -175,8 +175,18 @@ class TrainingCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add what every run has: checkpoints to go on from, speed, results; predictions are written by `predict`."""
         config = self._get(self.config_init, "trainer")
+        every, epochs = config.check_val_every_n_epoch, config.max_epochs
+        if self.subcommand == "fit" and every and epochs and epochs % every and not config.fast_dev_run:
+            raise UserError(
+                f"trainer.max_epochs {epochs} is no multiple of check_val_every_n_epoch {every}: "
+                "the trained network would not be evaluated; change one of them"
+            )
         checkpoint = ModelCheckpoint(
-            self.folder / "checkpoints", "last", save_on_exception=True, enable_version_counter=False
+            self.folder / "checkpoints",
+            "last",
+            save_on_exception=True,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
         )
         always = [checkpoint, callbacks.Speed(), callbacks.Results(), callbacks.Predictions()]
         if config.logger is not False:

@@ -16,13 +16,14 @@ def reference_label_map(content: dict[str, Any], image_id: int) -> np.ndarray:
     """The class of the one instance that covers a pixel, 0 where there is none, 255 where there are several."""
     image = next(record for record in content["images"] if record["id"] == image_id)
     names = {category["id"]: category["name"] for category in content["categories"]}
-    instances = np.zeros((21, image["height"], image["width"]), dtype=np.uint8)
+    size = image["height"], image["width"]
+    painted, covers = [np.zeros(size, dtype=np.uint8)], [np.zeros(size, dtype=np.uint8)]
     for annotation in content["annotations"]:
         name = names[annotation["category_id"]]
         if annotation["image_id"] == image_id and name in VOC_NAMES_IN_COCO:
-            label = 1 + VOC_NAMES_IN_COCO.index(name)
-            instances[label] += _instance_mask(annotation["segmentation"], image["height"], image["width"])
-    return np.where(instances.sum(0) > 1, 255, instances.argmax(0))
+            covers.append(_instance_mask(annotation["segmentation"], *size))
+            painted.append(covers[-1] * np.uint8(1 + VOC_NAMES_IN_COCO.index(name)))
+    return np.where(np.sum(covers, axis=0) > 1, 255, np.max(painted, axis=0))
 
 
 def _instance_mask(segmentation: Any, height: int, width: int) -> np.ndarray:

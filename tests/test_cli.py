@@ -21,7 +21,7 @@ QUICK = [
     *("--config", "quickstart.yaml", "--model.network.init_args.channels_last", "false", "--trainer.logger", "false"),
     *("--data.train_samples", "8", "--data.val_samples", "4", "--data.batch_size", "4", "--data.size", "16"),
     *("--attack.train.steps", "1", "--attack.evaluate.pgd.init_args.steps", "1", "--trainer.enable_progress_bar", "false"),
-    *("--trainer.callbacks", "[]", "--trainer.max_epochs", "2", "--trainer.enable_model_summary", "false"),
+    *("--trainer.callbacks", "[]", "--trainer.max_epochs", "2", "--trainer.check_val_every_n_epoch", "1", "--trainer.enable_model_summary", "false"),
 ]
 
 
@@ -147,6 +147,7 @@ def test_report_compares_runs(capsys):
         ([*QUICK, "--trainer.precision", "bf16-true"], r"precision bf16-true rounds the pixels"),
         (["--config", "camvid.yaml", "--data.root", "nowhere"], r"nowhere: no such folder; set --data.root"),
         ([*QUICK, "--ckpt_path", "nothing.ckpt"], r"--ckpt_path nothing.ckpt: no such file"),
+        ([*QUICK, "--trainer.check_val_every_n_epoch", "5"], r"max_epochs 2 is no multiple of check_val_every_n_epoch 5"),
         ([*QUICK, "--data.batch_size", "100"], r"8 training samples do not fill a batch of 100"),
     ],
 )

@@ -16,6 +16,7 @@ WRITERS = {"COCO": write_coco, "VOC": write_voc, "SegmentationFolder": write_cam
 SMALL = [
     *("--trainer.accelerator", "cpu", "--trainer.logger", "false", "--trainer.limit_train_batches", "2"),
     *("--trainer.limit_val_batches", "2", "--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"),
+    *("--trainer.check_val_every_n_epoch", "1"),
     *("--data.num_workers", "0", "--data.batch_size", "2"),
 ]
 

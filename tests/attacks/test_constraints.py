@@ -90,6 +90,15 @@ def test_l2_steps_along_the_gradient_of_each_sample():
     torch.testing.assert_close(moved[1:], 0.2 * gradient[1:] / norms(gradient[1:]).view(2, 1, 1, 1))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1e-15, 1e15])
+def test_l2_steps_have_their_length_however_small_the_gradient(scale, dtype):
+    """A confident network has the smallest gradients; their direction is as good as any."""
+    image = torch.zeros(1, 3, 4, 4, dtype=dtype)
+    moved = L2(1).step(image, scale * uniform(1, 3, 4, 4).to(dtype), 0.2)
+    torch.testing.assert_close(norms(moved), torch.tensor([0.2], dtype=dtype))
+
+
 @pytest.mark.parametrize("constraint", [Box(), Region(torch.ones(2, 1, 4, 4, dtype=torch.bool))])
 def test_without_a_norm_a_step_is_the_plain_gradient_and_the_start_the_origin(constraint):
     image, gradient = uniform(2, 3, 4, 4), uniform(2, 3, 4, 4, seed=1)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from networks import linear, uniform
+from one_line import one_line
 
 from attacks import GaussianNoise
 
@@ -46,11 +47,10 @@ def test_no_deviation_is_the_identity():
 
 @pytest.mark.parametrize("std", [8, "8", -0.1, float("nan"), "loud"])
 def test_a_bad_deviation_is_refused_in_one_line(std):
-    with pytest.raises(ValueError, match="GaussianNoise.* write") as error:
+    with pytest.raises(ValueError, match=one_line("GaussianNoise", std, "write")):
         GaussianNoise(std)
-    assert "\n" not in str(error.value)
 
 
 def test_a_deviation_of_255_names_the_remedy():
-    with pytest.raises(ValueError, match=r"GaussianNoise\(std=8\).*write 8/255"):
+    with pytest.raises(ValueError, match=one_line("GaussianNoise(std=8)", "write 8/255")):
         GaussianNoise(8)

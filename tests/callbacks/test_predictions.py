@@ -1,0 +1,51 @@
+import json
+
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader
+
+from callbacks import Predictions
+from datamodules.samples import UnlabelledImages
+from datamodules.transforms import eval_transform
+from lightning_modules import Classifier
+
+
+def write(folder, name, color, size):
+    Image.new("RGB", size, color).save(folder / name)
+
+
+def loader(folder, size=None):
+    return DataLoader(UnlabelledImages(folder, eval_transform(size)), 1)
+
+
+class Brightest(nn.Conv2d):
+    """Predicts the brightest channel of each pixel."""
+
+    def __init__(self):
+        super().__init__(3, 3, 1, bias=False)
+        with torch.no_grad():
+            self.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
+
+
+def test_label_maps_have_the_images_own_size(make_trainer, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    write(photos, "red.png", (200, 0, 0), (20, 12))
+    write(photos, "blue.jpg", (0, 0, 200), (9, 31))
+    make_trainer(callbacks=[Predictions()]).predict(Classifier(Brightest()), loader(photos, size=16))
+    for name, size, label in (("red", (20, 12), 0), ("blue", (9, 31), 2)):
+        with Image.open(tmp_path / "predictions" / f"{name}.png") as written:
+            assert written.size == size and written.mode == "P"
+            assert set(written.tobytes()) == {label}
+
+
+def test_classes_of_whole_images_are_listed(make_trainer, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    write(photos, "a.png", (200, 0, 0), (8, 8))
+    write(photos, "b.png", (0, 200, 0), (8, 8))
+    network = nn.Sequential(Brightest(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    make_trainer(callbacks=[Predictions()]).predict(Classifier(network), loader(photos))
+    listed = json.loads((tmp_path / "predictions" / "classes.json").read_text())
+    assert listed == {str(photos / "a.png"): 0, str(photos / "b.png"): 1}

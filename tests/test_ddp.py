@@ -1,0 +1,73 @@
+"""Two processes on a CPU, as users start them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli import main
+
+CLI = Path(__file__).parent.parent / "cli.py"
+ARGS = [
+    *("--config", "quickstart.yaml", "--trainer.accelerator", "cpu", "--trainer.precision", "64-true"),
+    *("--data.size", "16", "--data.train_samples", "8", "--data.batch_size", "2", "--data.eval_batch_size", "2"),
+    *("--attack.train.steps", "1", "--attack.evaluate.pgd.init_args.steps", "2", "--trainer.max_epochs", "2"),
+    *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
+]
+TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+
+
+def in_two_processes(folder, command, *args):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_SILENT": "true"}
+    process = subprocess.run(
+        [sys.executable, str(CLI), command, *ARGS, *TWO, *args],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
+
+
+def results(folder, run):
+    return json.loads((folder / "runs" / run / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """A folder with a run that two processes made, with synthesis and its logging after every second epoch."""
+    folder = tmp_path_factory.mktemp("ddp")
+    in_two_processes(folder, "fit", "--data.val_samples", "7")
+    return folder
+
+
+def test_fit_finishes_in_one_folder_with_everything_in_it(fitted):
+    assert [path.name for path in (fitted / "runs").iterdir()] == ["quickstart"]
+    run = fitted / "runs" / "quickstart"
+    assert results(fitted, "quickstart")["steps"] == 4, "8 samples, 2 processes of batch 2, 2 epochs"
+    assert (run / "checkpoints" / "last.ckpt").is_file() and (run / "config.yaml").is_file()
+    assert len(list(run.glob("gallery/inpainting/*/epoch_0001.png"))) == 7
+    assert len(list(run.glob("wandb/offline-run-*"))) == 1
+
+
+@pytest.mark.parametrize("samples", [7, 1])
+def test_every_sample_counts_once(fitted, monkeypatch, samples):
+    """The metrics of two processes are those of one, attacked images included, though 7 and 1 do not divide by 2."""
+    checkpoint = ["--ckpt_path", "runs/quickstart/checkpoints/last.ckpt", "--trainer.logger", "false"]
+    args = [*checkpoint, "--trainer.callbacks", "[]", "--data.val_samples", str(samples), "--name", f"n{samples}"]
+    in_two_processes(fitted, "validate", *args)
+    monkeypatch.chdir(fitted)
+    main(["validate", *ARGS, *args, "--name", f"alone{samples}"])
+    two, one = results(fitted, f"n{samples}_validate"), results(fitted, f"alone{samples}_validate")
+    assert one["metrics"]["clean"]["samples"] == samples
+    for version in ("clean", "pgd"):
+        got, expected = two["metrics"][version], one["metrics"][version]
+        assert got["samples"] == samples
+        assert got["iou"] == pytest.approx(expected["iou"], abs=1e-9)
+        assert (got["accuracy"], got["miou"]) == pytest.approx((expected["accuracy"], expected["miou"]), abs=1e-9)
+        assert got["loss"] == pytest.approx(expected["loss"], rel=1e-9)
