@@ -10,18 +10,19 @@ def main(args: list[str] | None = None) -> None:
         args: the command line, without the program's name; by default the process's own.
     """
     arguments = sys.argv[1:] if args is None else args
-    if arguments[:1] == ["report"]:  # reading results needs no torch
-        from reports.comparison import main as report
-        from reports.files import ReportError as Mistake
-
-        command = report
-    else:
-        from training_cli import UserError as Mistake  # type: ignore[assignment]
-        from training_cli import run as command  # type: ignore[assignment]
     try:
-        command(args if arguments[:1] != ["report"] else arguments[1:])
-    except Mistake as mistake:
-        sys.stderr.write(f"error: {mistake}\n")
+        if arguments[:1] == ["report"]:  # reading results needs no torch
+            from reports.comparison import main as report
+
+            report(arguments[1:])
+        else:
+            from training_cli import run
+
+            run(args)
+    except Exception as error:
+        if not getattr(error, "one_line", False):
+            raise
+        sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
 
 

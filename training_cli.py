@@ -35,6 +35,8 @@ USER_ERRORS = (BatchError, DataError, NetworkError, MisconfigurationException, T
 class UserError(Exception):
     """A mistake of the user's, told in one line."""
 
+    one_line = True  # what `cli.main` goes by
+
 
 class FindConfig(ActionConfigFile):
     """`--config at101.yaml` finds `configs/at101.yaml`, unless there is such a file here."""

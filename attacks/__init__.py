@@ -1,7 +1,7 @@
 """Attacks on classifiers and segmentation networks, in torch alone.
 
-    from attacks import PGD, Linf
-    adversarial = PGD(Linf(eps=8/255), steps=10, step_size=2/255)(network, image, label)
+from attacks import PGD, Linf
+adversarial = PGD(Linf(eps=8/255), steps=10, step_size=2/255)(network, image, label)
 """
 
 from attacks.adversary import Adversary, AttackCallable, undisturbed

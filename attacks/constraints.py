@@ -75,7 +75,9 @@ class Linf(Ball):
     def __init__(self, eps: Number) -> None:
         super().__init__(eps)
         if self.eps > 1:
-            raise ValueError(f"Linf(eps={eps}): eps is in pixel units between 0 and 1; write {self.eps:g}/255 for {self.eps:g} of 255")
+            raise ValueError(
+                f"Linf(eps={eps}): eps is in pixel units between 0 and 1; write {self.eps:g}/255 for {self.eps:g} of 255"
+            )
 
     def project(self, image: Tensor, origin: Tensor) -> Tensor:
         return image.clamp(origin - self.eps, origin + self.eps)

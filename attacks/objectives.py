@@ -10,6 +10,7 @@ from torch import Tensor, nn
 IGNORE_INDEX = 255
 """The label of void pixels: in no loss, no metric, no attack's success. Image-level labels know no void."""
 
+
 def logits_of(output: Tensor | Mapping[str, Tensor]) -> Tensor:
     """The main logits of a network's output, which may be `{"out": logits, "aux": logits}`."""
     return output if isinstance(output, Tensor) else output["out"]

@@ -52,7 +52,9 @@ class PGD(Adversary):
         self.steps = steps
         self.step_size = number(step_size, "step_size")
         if self.step_size < 0 or (self.step_size > 1 and isinstance(constraint, Ball) and constraint.eps <= 1):
-            raise ValueError(f"{type(self).__name__}: step_size={step_size} is in pixel units; write {self.step_size:g}/255")
+            raise ValueError(
+                f"{type(self).__name__}: step_size={step_size} is in pixel units; write {self.step_size:g}/255"
+            )
         self.random_start = random_start
         self.restarts = restarts
         self.use_best = use_best
@@ -106,9 +108,7 @@ class IFGSM(PGD):
     ) -> None:
         if step_size is None:
             step_size = constraint.eps / max(steps, 1)
-        super().__init__(
-            constraint, steps, step_size, random_start=False, targeted=targeted, target_class=target_class
-        )
+        super().__init__(constraint, steps, step_size, random_start=False, targeted=targeted, target_class=target_class)
 
 
 class FGSM(IFGSM):

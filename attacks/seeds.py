@@ -1,5 +1,7 @@
 """Noise that is a function of each sample's seed alone: the same for any batch, order or number of devices."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -25,7 +27,7 @@ def normal(like: Tensor, seed: Tensor, stream: int = 0) -> Tensor:
     return _draw(torch.randn, like, seed, stream)
 
 
-def _draw(draw, like: Tensor, seed: Tensor, stream: int) -> Tensor:
+def _draw(draw: Callable[..., Tensor], like: Tensor, seed: Tensor, stream: int) -> Tensor:
     if seed.shape != like.shape[:1]:
         raise ValueError(f"seed has shape {tuple(seed.shape)}; one int64 per sample is needed: ({len(like)},)")
     generator = torch.Generator(like.device)

@@ -118,10 +118,16 @@ def main() -> None:
     attack, train = statistics.median(floor.attack_seconds[3:]), statistics.median(floor.train_seconds[3:])
     both = [a + t for a, t in zip(floor.attack_seconds[3:], floor.train_seconds[3:], strict=True)]
     least = statistics.median(both)
-    print(f"{name}, {batch} x 3 x {size} x {size}, K = {steps}, float32, {torch.get_num_threads()} threads, {turns} turns")
-    print(f"floor: attack {attack:.3f} s + training step {train:.3f} s = {least:.3f} s; Trainer with Attack: {real:.3f} s")
+    print(
+        f"{name}, {batch} x 3 x {size} x {size}, K = {steps}, float32, {torch.get_num_threads()} threads, {turns} turns"
+    )
+    print(
+        f"floor: attack {attack:.3f} s + training step {train:.3f} s = {least:.3f} s; Trainer with Attack: {real:.3f} s"
+    )
     ratios = sorted(r / f for r, f in zip(module.seconds[2:], both, strict=False))
-    print(f"ratio of neighbouring steps: quartiles {ratios[len(ratios) // 4]:.3f} to {ratios[3 * len(ratios) // 4]:.3f}")
+    print(
+        f"ratio of neighbouring steps: quartiles {ratios[len(ratios) // 4]:.3f} to {ratios[3 * len(ratios) // 4]:.3f}"
+    )
     print(f"ratio {real / least:.3f}")
 
 

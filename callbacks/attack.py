@@ -45,7 +45,9 @@ class Attack(Callback):
             raise ValueError(f"fraction={fraction}: the share of attacked samples lies between 0 and 1")
         for name in evaluate or {}:
             if not re.fullmatch(r"\w+", name) or name == "clean":
-                raise ValueError(f"evaluate: {name!r} cannot name an attack; use letters, digits and _, and not `clean`")
+                raise ValueError(
+                    f"evaluate: {name!r} cannot name an attack; use letters, digits and _, and not `clean`"
+                )
         self.train = train
         self.evaluate = evaluate or {}
         self.fraction = fraction
@@ -77,16 +79,16 @@ class Attack(Callback):
 
     def _add_attacked(self, pl_module: LightningModule, batch: Any) -> None:
         seed = mix(_run_seed(), batch["index"])
-        batch["attacked"] = {
-            name: self._run(attack, pl_module, batch, seed) for name, attack in self.evaluate.items()
-        }
+        batch["attacked"] = {name: self._run(attack, pl_module, batch, seed) for name, attack in self.evaluate.items()}
 
     @staticmethod
     def _run(attack: AnyAttack, pl_module: LightningModule, batch: dict[str, Any], seed: Tensor) -> Tensor:
         # Anybody's callable may sit here, so its caller sees to modes, gradients, generators and inference mode.
         with undisturbed(pl_module):
             image, label = outside_inference(batch["image"]), outside_inference(batch["label"])
-            return attack(pl_module.network, image, label, seed=seed, region=batch.get("region")).detach()
+            return attack(
+                pl_module.get_submodule("network"), image, label, seed=seed, region=batch.get("region")
+            ).detach()
 
 
 def _run_seed() -> int:

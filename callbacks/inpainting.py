@@ -14,8 +14,9 @@ from callbacks.synthesis import Painting, Plan, Synthesis, channel_mean
 
 
 class Inpainting(Synthesis):
-    """Fills a hole so that the network sees the true labels (eq. 6): minimise L(x', y) + weight * mean((x - x')^2 (1 - m)).
+    """Fills a hole so that the network sees the true labels (eq. 6).
 
+    Minimises L(x', y) + weight * mean((x - x')^2 (1 - m)).
     x is the image with its hole filled by its per-channel mean, m is true in the hole, L the cross-entropy of the true
     labels over the whole image. The second term is the mean of squares over all pixels and channels, so that `weight`
     means the same at any resolution.

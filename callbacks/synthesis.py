@@ -133,7 +133,7 @@ class Synthesis(Callback, ABC):
         shown: dict[str, Any] = {}
         scores: dict[str, list[float]] = {}
         for batch in self._batches(loader, pl_module.device):
-            for painting in self.synthesize(pl_module.network, batch):
+            for painting in self.synthesize(pl_module.get_submodule("network"), batch):
                 for name, values in painting.scores.items():
                     scores.setdefault(name, []).extend(values.tolist())
                 for i, index in enumerate(batch["index"].tolist()):
@@ -143,7 +143,9 @@ class Synthesis(Callback, ABC):
         write_page([Path(trainer.default_root_dir)], gallery / "index.html")
         for logger in trainer.loggers:
             if self.results:
-                logger.log_metrics({f"synthesis/{self.task}_{k}": v for k, v in self.results.items()}, trainer.global_step)
+                logger.log_metrics(
+                    {f"synthesis/{self.task}_{k}": v for k, v in self.results.items()}, trainer.global_step
+                )
             if hasattr(logger, "log_image"):
                 captions = [f"{name}: original, start, result" for name in shown]
                 logger.log_image(f"synthesis/{self.task}", list(shown.values()), trainer.global_step, caption=captions)

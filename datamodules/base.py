@@ -51,10 +51,12 @@ class DataModule(LightningDataModule, ABC):
             if split not in self.sets:
                 self.sets[split] = self.make_set(split)
         if stage == "fit" and (length := len(self.sets["train"])) < self.batch_size:  # type: ignore[arg-type]
-            raise DataError(f"{length} training samples do not fill a batch of {self.batch_size}; lower --data.batch_size")
+            raise DataError(
+                f"{length} training samples do not fill a batch of {self.batch_size}; lower --data.batch_size"
+            )
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        return self._loader("train", self.batch_size, shuffle=True, drop_last=True)
+        return self._loader("train", self.batch_size, train=True)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         return self._loader("val", self.eval_batch_size)
@@ -65,7 +67,7 @@ class DataModule(LightningDataModule, ABC):
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
         return self._loader("predict", 1)
 
-    def _loader(self, split: str, batch_size: int, **options: bool) -> DataLoader[dict[str, Any]]:
+    def _loader(self, split: str, batch_size: int, train: bool = False) -> DataLoader[dict[str, Any]]:
         return DataLoader(
             self.sets[split],
             batch_size=batch_size,
@@ -73,7 +75,8 @@ class DataModule(LightningDataModule, ABC):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             collate_fn=collate,
-            **options,
+            shuffle=train,
+            drop_last=train,
         )
 
 

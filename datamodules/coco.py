@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from pycocotools.coco import COCO as Annotations
+from pycocotools import coco
 
 from datamodules.base import SegmentationDataModule, Split
 from datamodules.samples import IGNORE_INDEX, DataError, LabelledImages
@@ -44,11 +44,13 @@ class COCO(SegmentationDataModule):
         present = {path.name for path in (self.root / folder).iterdir()} if (self.root / folder).is_dir() else set()
         absent = [path for path in images if path.name not in present]
         if absent:
-            raise DataError(f"{absent[0]}: annotated but absent ({len(absent)} of {len(images)} images); unpack {folder}.zip")
+            raise DataError(
+                f"{absent[0]}: annotated but absent ({len(absent)} of {len(images)} images); unpack {folder}.zip"
+            )
         return LabelledImages(images, partial(_paint, annotations, ids), len(CLASSES), self.transform(split))
 
 
-def label_map(annotations: Annotations, image_id: int) -> np.ndarray:
+def label_map(annotations: coco.COCO, image_id: int) -> np.ndarray:
     """The label map of an image: uint8 `(H, W)`, classes 0..20, 255 where instances overlap."""
     image = annotations.imgs[image_id]
     label = np.zeros((image["height"], image["width"]), dtype=np.uint8)
@@ -62,21 +64,21 @@ def label_map(annotations: Annotations, image_id: int) -> np.ndarray:
     return label
 
 
-def _paint(annotations: Annotations, ids: list[int], index: int) -> np.ndarray:
+def _paint(annotations: coco.COCO, ids: list[int], index: int) -> np.ndarray:
     return label_map(annotations, ids[index])
 
 
-def _trainable(annotations: Annotations, image_id: int) -> bool:
+def _trainable(annotations: coco.COCO, image_id: int) -> bool:
     areas = [a["area"] for a in annotations.imgToAnns[image_id] if a["category_id"] in CATEGORIES]
     return sum(areas) > MIN_TRAIN_AREA
 
 
-def _load(path: Path, root: Path) -> Annotations:
+def _load(path: Path, root: Path) -> coco.COCO:
     if not path.is_file():
         raise DataError(f"{path}: not found; {root} should hold annotations/, train2017/ and val2017/ of COCO 2017")
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-            annotations = Annotations(str(path))
+            annotations = coco.COCO(str(path))
     except (json.JSONDecodeError, KeyError, AssertionError) as error:
         raise DataError(f"{path}: no COCO annotation file ({error}); fetch it again") from None
     return annotations

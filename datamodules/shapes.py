@@ -9,9 +9,7 @@ from torch.utils.data import Dataset
 
 from datamodules.base import DataModule, Split
 
-COLORS = np.array(
-    [[0.50, 0.50, 0.50], [0.80, 0.22, 0.22], [0.22, 0.66, 0.28], [0.85, 0.76, 0.22], [0.25, 0.35, 0.82]]
-)
+COLORS = np.array([[0.50, 0.50, 0.50], [0.80, 0.22, 0.22], [0.22, 0.66, 0.28], [0.85, 0.76, 0.22], [0.25, 0.35, 0.82]])
 """The robust cue: a colour per class, coarse but unreliable, since each object's is noisy."""
 
 
@@ -113,8 +111,9 @@ class Shapes(DataModule):
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, predict_images)
         self.train_samples, self.val_samples, self.seed = train_samples, val_samples, seed
-        self.drawing = {"size": size, "texture": texture, "color_noise": color_noise, "pixel_noise": pixel_noise}
+        self.size, self.texture, self.color_noise, self.pixel_noise = size, texture, color_noise, pixel_noise
 
     def make_set(self, split: Split) -> ShapeSet:
         length = self.train_samples if split == "train" else self.val_samples
-        return ShapeSet(length, 3 * self.seed + ("train", "val", "test").index(split), **self.drawing)
+        seed = 3 * self.seed + ("train", "val", "test").index(split)
+        return ShapeSet(length, seed, self.size, self.texture, self.color_noise, self.pixel_noise)

@@ -28,5 +28,7 @@ class VOC(SegmentationDataModule):
         labels = [voc / "SegmentationClass" / f"{name}.png" for name in names]
         absent = [path for path in (*images, *labels) if not path.is_file()]
         if absent or not names:
-            raise DataError(f"{absent[0] if absent else names_file}: missing or empty, though {names_file.name} asks for it")
+            raise DataError(
+                f"{absent[0] if absent else names_file}: missing or empty, though {names_file.name} asks for it"
+            )
         return LabelledImages(images, LabelFiles(labels), len(CLASSES), self.transform(split))

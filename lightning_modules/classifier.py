@@ -20,6 +20,8 @@ from lightning_modules.weights import NetworkError
 OptimizerCallable = Callable[[Iterable], Optimizer]
 ScheduleCallable = Callable[[Optimizer, int], LRScheduler]
 
+DEFAULT_OPTIMIZER = partial(SGD, lr=0.02, momentum=0.9, weight_decay=1e-4)  # torchvision's segmentation reference
+
 FULL_PRECISIONS = ("32-true", "64-true", "16-mixed", "bf16-mixed")
 
 
@@ -47,7 +49,7 @@ class Classifier(LightningModule):
         self,
         network: nn.Module,
         loss: Loss | Callable[[nn.Module, dict[str, Any]], Tensor] | None = None,
-        optimizer: OptimizerCallable = partial(SGD, lr=0.02, momentum=0.9, weight_decay=1e-4),
+        optimizer: OptimizerCallable = DEFAULT_OPTIMIZER,
         schedule: ScheduleCallable | None = None,
         lr_multipliers: dict[str, float] | None = None,
     ) -> None:
@@ -57,7 +59,7 @@ class Classifier(LightningModule):
         self.optimizer = optimizer
         self.schedule = schedule
         self.lr_multipliers = lr_multipliers or {}
-        self.metrics = nn.ModuleDict()
+        self.metrics: dict[str, DatasetMetrics] = {}
         self.results: dict[str, dict[str, Any]] = {}
         """What the last evaluation measured: `{version: {accuracy, miou, loss, samples, iou: {class: value}}}`."""
 
@@ -73,7 +75,9 @@ class Classifier(LightningModule):
             )
         outputs = getattr(self.network, "num_classes", None)
         if outputs is not None and classes and outputs != len(classes):
-            raise NetworkError(f"the network has num_classes={outputs}, the data {len(classes)} classes: make them equal")
+            raise NetworkError(
+                f"the network has num_classes={outputs}, the data {len(classes)} classes: make them equal"
+            )
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of an image `(B, 3, H, W)`."""
@@ -84,7 +88,9 @@ class Classifier(LightningModule):
         keys = ("image", "index") if self.trainer.predicting else ("image", "label", "index")
         if not isinstance(batch, Mapping) or not all(key in batch for key in keys):
             got = f"a dict with {', '.join(batch)}" if isinstance(batch, Mapping) else f"a {type(batch).__name__}"
-            raise BatchError(f"a batch is a dict with {', '.join(keys)}, not {got}: return such dicts from the data set")
+            raise BatchError(
+                f"a batch is a dict with {', '.join(keys)}, not {got}: return such dicts from the data set"
+            )
         return batch
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:

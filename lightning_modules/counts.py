@@ -45,6 +45,11 @@ class DatasetMetrics(Metric):
     """
 
     full_state_update = False
+    tp: Tensor
+    fp: Tensor
+    fn: Tensor
+    loss: Tensor
+    samples: Tensor
 
     def __init__(self, num_classes: int, dense: bool) -> None:
         super().__init__()

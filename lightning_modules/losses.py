@@ -1,4 +1,4 @@
-"""What training lowers: a loss sees the network and the batch, so that a recipe such as TRADES is a loss, not a module."""
+"""What training lowers. A loss sees the network and the batch, so that TRADES is a loss, not a module."""
 
 from abc import ABC, abstractmethod
 from typing import Any

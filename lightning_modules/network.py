@@ -23,6 +23,9 @@ SMALL: dict[str, Callable[..., nn.Module]] = {"fcn_small": SmallFCN, "resnet_sma
 class Normalize(nn.Module):
     """`(image - mean) / std` per channel, without clamping: torch's clamp has no gradient at its bounds."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
@@ -70,7 +73,7 @@ class Network(nn.Module):
         self.model = _build(name, num_classes, published, backbone_weights, aux)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         if backbone_weights is not None and _is_file(backbone_weights):
-            load_weights(self.model.backbone, Path(backbone_weights))
+            load_weights(self.model.get_submodule("backbone"), Path(backbone_weights))
         if weights is not None and published is None:
             load_weights(self, Path(weights))
         self.to(memory_format=self.memory_format)
@@ -96,7 +99,8 @@ def _builder(name: str) -> Callable[..., nn.Module]:
     known = [*SMALL, *models.list_models(module=models), *models.list_models(module=models.segmentation)]
     if name not in known:
         close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-        raise NetworkError(f"unknown network {name!r}; {'did you mean ' + ', '.join(close) + '?' if close else 'see torchvision.models'}")
+        advice = f"did you mean {', '.join(close)}?" if close else "see torchvision.models"
+        raise NetworkError(f"unknown network {name!r}; {advice}")
     return models.get_model_builder(name)
 
 
@@ -140,7 +144,9 @@ def _build(
     try:
         return builder(**options)
     except KeyError:
-        raise NetworkError(f"{name} has no published backbone weights {backbone_weights!r}; DEFAULT or a file") from None
+        raise NetworkError(
+            f"{name} has no published backbone weights {backbone_weights!r}; DEFAULT or a file"
+        ) from None
     except ValueError as error:
         raise NetworkError(f"{name} with num_classes={num_classes}, weights={published}: {error}") from error
     except OSError as error:

@@ -38,7 +38,11 @@ def load_weights(module: nn.Module, path: Path) -> None:
         "unexpected": sorted(state.keys() - own.keys()),
         "of another shape": sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape),
     }
-    found = [f"{len(keys)} {kind} ({', '.join(keys[:3])}{', ...' * (len(keys) > 3)})" for kind, keys in problems.items() if keys]
+    found = [
+        f"{len(keys)} {kind} ({', '.join(keys[:3])}{', ...' * (len(keys) > 3)})"
+        for kind, keys in problems.items()
+        if keys
+    ]
     if found:
         raise NetworkError(f"{path}: the weights do not fit: {'; '.join(found)}; check the name and num_classes")
     module.load_state_dict(state)

@@ -20,6 +20,8 @@ def write_whole(path: Path, content: str | bytes) -> None:
 class ReportError(ValueError):
     """A folder that is no run; the message says what is missing."""
 
+    one_line = True  # what `cli.main` goes by
+
 
 def read_results(run: Path) -> dict[str, Any]:
     """The `results.json` of a run; raises ReportError if there is none or it cannot be read."""

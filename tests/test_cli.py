@@ -20,8 +20,28 @@ CLI = Path(__file__).parent.parent / "cli.py"
 QUICK = [
     *("--config", "quickstart.yaml", "--model.network.init_args.channels_last", "false", "--trainer.logger", "false"),
     *("--data.train_samples", "8", "--data.val_samples", "4", "--data.batch_size", "4", "--data.size", "16"),
-    *("--attack.train.steps", "1", "--attack.evaluate.pgd.init_args.steps", "1", "--trainer.enable_progress_bar", "false"),
-    *("--trainer.callbacks", "[]", "--trainer.max_epochs", "2", "--trainer.check_val_every_n_epoch", "1", "--trainer.enable_model_summary", "false"),
+    *(
+        "--attack.train.steps",
+        "1",
+        "--attack.evaluate.pgd.init_args.steps",
+        "1",
+        "--trainer.enable_progress_bar",
+        "false",
+    ),
+    *(
+        "--trainer.callbacks",
+        "[]",
+        "--trainer.max_epochs",
+        "2",
+        "--trainer.check_val_every_n_epoch",
+        "1",
+        "--trainer.enable_model_summary",
+        "false",
+    ),
+]
+SMALL = [
+    *("--trainer.logger", "false", "--data.crop", "32", "--data.batch_size", "4", "--data.num_workers", "1"),
+    *("--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1"),
 ]
 
 
@@ -115,7 +135,10 @@ def test_predict_writes_label_maps_of_the_images_own_size():
     written = sorted(Path("runs/quickstart_predict/predictions").iterdir())
     assert [path.stem for path in written] == sorted(path.stem for path in images)
     for path in images:
-        with Image.open(path) as image, Image.open(Path("runs/quickstart_predict/predictions", f"{path.stem}.png")) as label:
+        with (
+            Image.open(path) as image,
+            Image.open(Path("runs/quickstart_predict/predictions", f"{path.stem}.png")) as label,
+        ):
             assert label.size == image.size
             assert label.mode == "P" and max(label.tobytes()) < 5
 
@@ -147,7 +170,10 @@ def test_report_compares_runs(capsys):
         ([*QUICK, "--trainer.precision", "bf16-true"], r"precision bf16-true rounds the pixels"),
         (["--config", "camvid.yaml", "--data.root", "nowhere"], r"nowhere: no such folder; set --data.root"),
         ([*QUICK, "--ckpt_path", "nothing.ckpt"], r"--ckpt_path nothing.ckpt: no such file"),
-        ([*QUICK, "--trainer.check_val_every_n_epoch", "5"], r"max_epochs 2 is no multiple of check_val_every_n_epoch 5"),
+        (
+            [*QUICK, "--trainer.check_val_every_n_epoch", "5"],
+            r"max_epochs 2 is no multiple of check_val_every_n_epoch 5",
+        ),
         ([*QUICK, "--data.batch_size", "100"], r"8 training samples do not fill a batch of 100"),
     ],
 )
@@ -156,7 +182,9 @@ def test_a_mistake_gets_one_clear_line(capsys, args, expected):
 
 
 def test_a_key_that_does_not_exist_in_a_config(capsys):
-    Path("typo.yaml").write_text("model: {network: {class_path: Network, init_args: {nam: fcn_small, num_classes: 5}}}\n")
+    Path("typo.yaml").write_text(
+        "model: {network: {class_path: Network, init_args: {nam: fcn_small, num_classes: 5}}}\n"
+    )
     assert "nam" in error_of(capsys, "fit", "--config", "typo.yaml", "--data", "Shapes")
 
 
@@ -176,8 +204,7 @@ def test_a_corrupt_image_met_in_a_worker_gets_one_clear_line(capsys):
     victim = sorted(Path("camvid/train").glob("*.png"))[0]
     victim.write_bytes(victim.read_bytes()[:200])
     with pytest.raises(SystemExit):
-        main(["fit", "--config", "camvid.yaml", "--data.root", "camvid", "--trainer.logger", "false", "--data.crop", "32",
-              "--data.batch_size", "4", "--data.num_workers", "1", "--trainer.max_epochs", "1"])  # fmt: skip
+        main(["fit", "--config", "camvid.yaml", "--data.root", "camvid", *SMALL])
     lines = capsys.readouterr().err.splitlines()
     (line,) = [line for line in lines if line.startswith("error: ")]
     assert f"{victim.name}: corrupt or truncated image" in line

@@ -28,7 +28,10 @@ def test_a_config_runs(config, tmp_path, monkeypatch, capsys):
     data = content["data"]["class_path"]
     WRITERS[data](Path("data"))
     classes = content["model"]["network"]["init_args"]["num_classes"]
-    network = ["--model.network.init_args", f"{{name: fcn_small, num_classes: {classes}, backbone_weights: null, aux: false}}"]
+    network = [
+        "--model.network.init_args",
+        f"{{name: fcn_small, num_classes: {classes}, backbone_weights: null, aux: false}}",
+    ]
     size = [] if data == "Shapes" else ["--data.root", "data", "--data.crop", "32", "--data.eval_size", "32"]
     main(["fit", "--config", config.name, *SMALL, *network, *size])
     assert Path("runs", config.stem, "results.json").is_file()

@@ -96,7 +96,8 @@ def test_painting_does_not_change_training(make_trainer, noise_loader, tmp_path)
 
 def test_samples_of_several_sizes_are_painted_one_by_one(make_trainer, module, tmp_path):
     samples = [
-        {"image": torch.rand(3, 8, 8 + i), "label": torch.zeros(8, 8 + i, dtype=torch.long), "index": i} for i in range(3)
+        {"image": torch.rand(3, 8, 8 + i), "label": torch.zeros(8, 8 + i, dtype=torch.long), "index": i}
+        for i in range(3)
     ]
     loader = torch.utils.data.DataLoader(samples, 1)
     make_trainer(callbacks=[Generation(**SETTINGS, samples=3)]).validate(module, loader, verbose=False)

@@ -142,7 +142,7 @@ def test_validation_and_test_are_all_images_of_val2017(root, split):
 
 
 def test_a_grey_jpeg_becomes_rgb(root):
-    dataset = make(root, crop=48, scale=(48, 49)).make_set("train")
+    dataset = make(root, crop=48, scale=(48, 48)).make_set("train")
     image = dataset[ids(dataset).index(COCO_GREY)]["image"]
     assert image.shape == (3, 48, 48)
     assert np.array_equal(image[0], image[2])
