@@ -15,11 +15,12 @@ AttackCallable = Callable[..., Tensor]
 def undisturbed(network: nn.Module) -> Iterator[None]:
     """Eval mode and gradients inside; outside, also after an exception, everything is exactly as before.
 
-    Covers every module's `training`, every parameter's `grad` and `requires_grad`, and the global random generators
-    of the CPU and of the network's device. Leaves inference mode, so gradients exist during validation too.
+    Covers every buffer, every module's `training`, every parameter's `grad` and `requires_grad`, and the global random
+    generators of the CPU and of the network's device. Leaves inference mode, so gradients exist in validation too.
     """
     modes = [(module, module.training) for module in network.modules()]
     parameters = [(p, p.grad, p.requires_grad) for p in network.parameters()]
+    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
     devices = {p.device.index for p, _, _ in parameters if p.device.type == "cuda"}
     try:
         with torch.random.fork_rng(devices=devices), torch.inference_mode(False), torch.enable_grad():
@@ -34,6 +35,9 @@ def undisturbed(network: nn.Module) -> Iterator[None]:
         for parameter, grad, requires_grad in parameters:
             parameter.grad = grad
             parameter.requires_grad_(requires_grad)
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
 
 
 def outside_inference(tensor: Tensor) -> Tensor:

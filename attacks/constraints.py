@@ -1,5 +1,6 @@
 """The sets an image may move in: how to stay inside, how to take a step, where to start."""
 
+import math
 from abc import ABC, abstractmethod
 from fractions import Fraction
 
@@ -11,15 +12,18 @@ from attacks.seeds import normal, uniform
 Number = float | str
 """A number, or a fraction written the way people say it: `8/255`."""
 
-_TINY = 1e-12  # keeps 0 / 0 out of normalised directions
+_TINY = 1e-37  # keeps 0 / 0 out of normalised directions
 
 
 def number(value: Number, name: str) -> float:
-    """Read `0.03` or `"8/255"`; raises ValueError on anything else."""
+    """Read `0.03` or `"8/255"`; raises ValueError on anything else, infinity and NaN included."""
     try:
-        return float(Fraction(value) if isinstance(value, str) else value)
-    except (ValueError, ZeroDivisionError, TypeError):
-        raise ValueError(f"{name}: {value!r} is no number; write 0.03 or 8/255") from None
+        result = float(Fraction(value) if isinstance(value, str) else value)
+    except (ArithmeticError, ValueError, TypeError):
+        result = math.nan
+    if not math.isfinite(result):
+        raise ValueError(f"{name}: {value!r} is no number; write 0.03 or 8/255")
+    return result
 
 
 def per_sample(values: Tensor, image: Tensor) -> Tensor:
@@ -75,9 +79,8 @@ class Linf(Ball):
     def __init__(self, eps: Number) -> None:
         super().__init__(eps)
         if self.eps > 1:
-            raise ValueError(
-                f"Linf(eps={eps}): eps is in pixel units between 0 and 1; write {self.eps:g}/255 for {self.eps:g} of 255"
-            )
+            remedy = f"write {self.eps:g}/255 for {self.eps:g} of 255"
+            raise ValueError(f"Linf(eps={eps}): eps is in pixel units between 0 and 1; {remedy}")
 
     def project(self, image: Tensor, origin: Tensor) -> Tensor:
         return image.clamp(origin - self.eps, origin + self.eps)

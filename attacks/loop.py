@@ -1,5 +1,7 @@
 """The one loop: move an image along the gradient of an objective and stay inside a set."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -52,19 +54,22 @@ def projected_gradient(
         best: if given, is shown every image and its (signed) value, start and end included: one more forward.
     """
     sign = -1 if descend else 1
+    # A mean over many pixels has gradients too small for float16; a power of two changes no digit of the others.
+    scale = 2.0 ** round(math.log2(origin[0, 0].numel()))
     image = (origin if start is None else start).detach()
     velocity = torch.zeros_like(image) if momentum else None
     for t in range(steps):
         image.requires_grad_()
         value, _ = objective(image, t / steps)
-        (gradient,) = torch.autograd.grad(sign * value.sum(), image)
+        (gradient,) = torch.autograd.grad(sign * scale * value.sum(), image)
+        gradient = gradient / scale
         with torch.no_grad():
             image = image.detach()
             if best is not None:
                 best.update(image, sign * value)
             if velocity is not None:
-                scale = gradient.abs().flatten(1).mean(1).clamp(min=torch.finfo(gradient.dtype).tiny)
-                gradient = velocity = momentum * velocity + gradient / per_sample(scale, gradient)
+                norm = gradient.abs().flatten(1).mean(1).clamp(min=torch.finfo(gradient.dtype).tiny)
+                gradient = velocity = momentum * velocity + gradient / per_sample(norm, gradient)
             image = constraint.project(constraint.step(image, gradient, step_size), origin)
     if best is not None:
         with torch.no_grad():

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.adversary import Adversary
-from attacks.constraints import Ball, Box, Constraint, Number, Region, number
+from attacks.constraints import Ball, Box, Constraint, Linf, Number, Region, number
 from attacks.loop import Best, projected_gradient
 from attacks.objectives import CrossEntropy, ObjectiveFactory, valid_pixels
 from attacks.seeds import mix
@@ -44,14 +44,17 @@ class PGD(Adversary):
     ) -> None:
         if steps < 1 or restarts < 1:
             raise ValueError(f"{type(self).__name__}: steps={steps} and restarts={restarts} must be 1 or more")
-        if step_size is None:
-            if not isinstance(constraint, Ball):
-                raise ValueError(f"{type(self).__name__}: step_size has a default for Linf and L2 only; give it")
-            step_size = 2.5 * constraint.eps / steps
         self.constraint = constraint
         self.steps = steps
-        self.step_size = number(step_size, "step_size")
-        if self.step_size < 0 or (self.step_size > 1 and isinstance(constraint, Ball) and constraint.eps <= 1):
+        if step_size is not None:
+            self.step_size = number(step_size, "step_size")
+        elif isinstance(constraint, Ball):
+            self.step_size = 2.5 * constraint.eps / steps
+        else:
+            raise ValueError(f"{type(self).__name__}: step_size has a default for Linf and L2 only; give it")
+        if self.step_size < 0:
+            raise ValueError(f"{type(self).__name__}: step_size={step_size} must be 0 or more")
+        if self.step_size > 1 and step_size is not None and isinstance(constraint, Linf):
             raise ValueError(
                 f"{type(self).__name__}: step_size={step_size} is in pixel units; write {self.step_size:g}/255"
             )

@@ -52,7 +52,7 @@ class Attack(Callback):
         self.evaluate = evaluate or {}
         self.fraction = fraction
         self.seconds = 0.0
-        """Duration of the last training attack; on a GPU only true after `torch.cuda.synchronize()` before and after."""
+        """Duration of the last training attack; on a GPU only that of a logged step is true."""
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self.train is None:
@@ -65,6 +65,8 @@ class Attack(Callback):
             chosen = mix(seed, 1).double() / 2.0**64 + 0.5 < self.fraction
             adversarial = torch.where(chosen.view(-1, 1, 1, 1), adversarial, batch["image"])
         batch["clean"], batch["image"] = batch["image"], adversarial
+        if is_logged(trainer, batch_idx):
+            wait_for(pl_module.device)
         self.seconds = time.perf_counter() - started
 
     def on_validation_batch_start(
@@ -89,6 +91,17 @@ class Attack(Callback):
             return attack(
                 pl_module.get_submodule("network"), image, label, seed=seed, region=batch.get("region")
             ).detach()
+
+
+def is_logged(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether the loggers are fed after this training batch."""
+    return (batch_idx + 1) % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done what it was given, so that a clock tells the truth."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _run_seed() -> int:

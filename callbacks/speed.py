@@ -3,10 +3,9 @@
 import time
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from callbacks.attack import Attack
+from callbacks.attack import Attack, is_logged, wait_for
 
 
 class Speed(Callback):
@@ -24,17 +23,17 @@ class Speed(Callback):
         self._images, self._since = 0, time.perf_counter()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if self._logs(trainer, batch_idx):
-            _wait(pl_module.device)
+        if is_logged(trainer, batch_idx):
+            wait_for(pl_module.device)
             self._step_start = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._images += len(batch["image"]) * trainer.world_size
-        if not self._logs(trainer, batch_idx):
+        if not is_logged(trainer, batch_idx):
             return
-        _wait(pl_module.device)
+        wait_for(pl_module.device)
         now = time.perf_counter()
         attack = next((callback for callback in trainer.callbacks if isinstance(callback, Attack)), None)  # type: ignore[attr-defined]
         values = {"speed/images_per_second": self._images / (now - self._since)}
@@ -42,13 +41,3 @@ class Speed(Callback):
             values["speed/attack_share"] = attack.seconds / (now - self._step_start)
         pl_module.log_dict(values, batch_size=1)
         self._images, self._since = 0, now
-
-    @staticmethod
-    def _logs(trainer: Trainer, batch_idx: int) -> bool:
-        """Whether Lightning's loggers are fed after this batch."""
-        return (batch_idx + 1) % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 from functools import partial
 from pathlib import Path
 
@@ -50,6 +49,10 @@ class COCO(SegmentationDataModule):
         return LabelledImages(images, partial(_paint, annotations, ids), len(CLASSES), self.transform(split))
 
 
+_IMAGE_KEYS = {"file_name", "height", "width"}
+_ANNOTATION_KEYS = {"area", "category_id", "segmentation"}
+
+
 def label_map(annotations: coco.COCO, image_id: int) -> np.ndarray:
     """The label map of an image: uint8 `(H, W)`, classes 0..20, 255 where instances overlap."""
     image = annotations.imgs[image_id]
@@ -79,6 +82,14 @@ def _load(path: Path, root: Path) -> coco.COCO:
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             annotations = coco.COCO(str(path))
-    except (json.JSONDecodeError, KeyError, AssertionError) as error:
-        raise DataError(f"{path}: no COCO annotation file ({error}); fetch it again") from None
+        for records, keys in ((annotations.imgs, _IMAGE_KEYS), (annotations.anns, _ANNOTATION_KEYS)):
+            for key, record in records.items():
+                if not keys <= record.keys():
+                    raise DataError(
+                        f"{path}: record {key} has no {', '.join(keys - record.keys())}; fetch the file again"
+                    )
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: no COCO annotation file ({error!r}); fetch it again") from None
     return annotations

@@ -21,13 +21,16 @@ class DataError(ValueError):
 
 def read_image(path: Path) -> tv_tensors.Image:
     """An image as uint8 `(3, H, W)`; grey and CMYK files become RGB."""
-    return tv_tensors.Image(F.pil_to_tensor(_open(path, "RGB")))
+    image = _open(path)
+    if image.mode.startswith(("I", "F")):
+        raise DataError(f"{path}: an image of more than 8 bits a channel ({image.mode}); convert it to 8 bits")
+    return tv_tensors.Image(F.pil_to_tensor(image.convert("RGB")))
 
 
 def read_label_map(path: Path) -> np.ndarray:
     """The values of a single-channel or palette image as stored, `(H, W)`."""
     label = np.asarray(_open(path))
-    if label.ndim != 2 or label.dtype == bool:
+    if label.ndim != 2 or label.dtype.kind not in "iu":
         raise DataError(f"{path}: a label map has one channel of class indices, this is {label.shape} {label.dtype}")
     return label
 
@@ -43,11 +46,11 @@ class LabelFiles:
         return np.where(np.isin(label, self.void), IGNORE_INDEX, label)
 
 
-def _open(path: Path, mode: str | None = None) -> Image.Image:
+def _open(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
-            return image.convert(mode) if mode else image.copy()
+            return image.copy()
     except FileNotFoundError:
         raise DataError(f"{path}: no such image; is the data set complete?") from None
     except (OSError, SyntaxError, ValueError) as error:
@@ -67,6 +70,8 @@ class LabelledImages(Dataset[dict[str, Any]]):
     def __init__(
         self, images: Sequence[Path], read_label: Callable[[int], np.ndarray], num_classes: int, transform: Transform
     ) -> None:
+        if num_classes > IGNORE_INDEX:
+            raise DataError(f"{num_classes} classes: a label map holds at most {IGNORE_INDEX}, since 255 means void")
         self.images, self.read_label, self.num_classes, self.transform = images, read_label, num_classes, transform
 
     def __len__(self) -> int:
@@ -104,8 +109,9 @@ class UnlabelledImages(Dataset[dict[str, Any]]):
     """The images of a folder, for prediction: samples of `image`, `index`, `path` and the file's `size` (H, W)."""
 
     def __init__(self, folder: Path, transform: Transform) -> None:
-        endings = Image.registered_extensions()
-        self.images = sorted(p for p in folder.rglob("*") if p.suffix.lower() in endings) if folder.is_dir() else []
+        readable = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+        files = sorted(folder.rglob("*")) if folder.is_dir() else []
+        self.images = [path for path in files if path.suffix.lower() in readable and path.name[0] != "."]
         if not self.images:
             raise DataError(f"{folder}: no folder with images to predict")
         self.transform = transform
@@ -122,7 +128,12 @@ class UnlabelledImages(Dataset[dict[str, Any]]):
 def files_by_stem(folder: Path) -> dict[str, Path]:
     """The files of a folder by stem, in order, hidden ones left out; raises DataError if there are none."""
     files = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = {path.stem: path for path in files if path.is_file() and not path.name.startswith(".")}
+    found: dict[str, Path] = {}
+    for path in files:
+        if path.is_file() and not path.name.startswith("."):
+            if path.stem in found:
+                raise DataError(f"{found[path.stem]} and {path.name}: two files of one name; keep one")
+            found[path.stem] = path
     if not found:
         raise DataError(f"{folder}: no such folder, or no files in it")
     return found

@@ -14,7 +14,7 @@ def train_transform(crop: int, scale: tuple[int, int], flip: float) -> v2.Compos
     """
     return v2.Compose(
         [
-            v2.RandomResize(*scale),
+            v2.RandomResize(scale[0], scale[1] + 1),
             v2.RandomHorizontalFlip(flip),
             v2.RandomCrop(crop, pad_if_needed=True, fill={tv_tensors.Image: 0, tv_tensors.Mask: IGNORE_INDEX}),
             *_to_tensors(),

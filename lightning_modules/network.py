@@ -137,12 +137,12 @@ def _build(
         options["weights_backbone"] = None if _is_file(backbone_weights or "./") else backbone_weights
     elif backbone_weights is not None:
         raise NetworkError(f"{name} is no segmentation network; give its weights as `weights`")
-    if "aux_loss" in accepted:
-        options["aux_loss"] = aux
+    if "aux_loss" in accepted:  # published weights include the auxiliary head's
+        options["aux_loss"] = True if published else aux
     elif aux:
         raise NetworkError(f"{name} has no auxiliary head")
     try:
-        return builder(**options)
+        model = builder(**options)
     except KeyError:
         raise NetworkError(
             f"{name} has no published backbone weights {backbone_weights!r}; DEFAULT or a file"
@@ -151,3 +151,6 @@ def _build(
         raise NetworkError(f"{name} with num_classes={num_classes}, weights={published}: {error}") from error
     except OSError as error:
         raise NetworkError(f"{name}: its published weights cannot be fetched ({error}); give a file instead") from error
+    if "aux_loss" in accepted and not aux:
+        model.register_module("aux_classifier", None)
+    return model

@@ -27,9 +27,13 @@ def load_weights(module: nn.Module, path: Path) -> None:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise NetworkError(f"{path}: not a file of plain tensors ({str(error).splitlines()[0]})") from error
+        raise NetworkError(
+            f"{path}: not a file of plain tensors ({str(error).partition(chr(10))[0] or 'cut short'})"
+        ) from error
     state = content.get("state_dict", content) if isinstance(content, Mapping) else content
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()
+    ):
         raise NetworkError(f"{path}: no state dict; save one with torch.save(network.state_dict(), path)")
     state = {key.removeprefix("network."): value for key, value in state.items()}
     own = module.state_dict()

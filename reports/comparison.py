@@ -34,7 +34,11 @@ def main(args: list[str]) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder, such as runs/quickstart")
     parser.add_argument("--output", type=Path, help="the page to write; by default report.html beside the first run")
     options = parser.parse_args(args)
-    page = options.output or options.runs[0].parent / "report.html"
-    Console().print(table(options.runs))
+    page = options.output or options.runs[0].resolve().parent / "report.html"
+    shown = table([run.resolve() for run in options.runs])
+    needed = Console(width=10_000).measure(shown).maximum
+    Console(width=max(Console().width, needed)).print(
+        shown
+    )  # nothing is cut off, in a pipe or a narrow terminal either
     write_page(options.runs, page)
     print(f"Gallery: {page.resolve()}")

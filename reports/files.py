@@ -27,8 +27,11 @@ def read_results(run: Path) -> dict[str, Any]:
     """The `results.json` of a run; raises ReportError if there is none or it cannot be read."""
     path = run / "results.json"
     try:
-        return json.loads(path.read_text())
+        results = json.loads(path.read_text())
     except FileNotFoundError:
         raise ReportError(f"{path}: not found; a run writes it at the end of fit, validate or test") from None
-    except json.JSONDecodeError as error:
-        raise ReportError(f"{path}: no results file ({error})") from None
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{path}: no results file ({error}); name a run's folder") from None
+    if not isinstance(results, dict) or "metrics" not in results:
+        raise ReportError(f"{path}: no results file (it has no metrics); name a run's folder")
+    return results

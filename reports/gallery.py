@@ -5,8 +5,10 @@ On disk: `<run>/gallery/<task>/<sample>/` holds `original.png`, `label.png`, `st
 
 import os
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
@@ -42,11 +44,12 @@ def write_page(runs: list[Path], page: Path) -> None:
         page: the HTML file to write.
     """
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
+    runs = [run.resolve() for run in runs]  # a run has a name, also if it is the current folder
     tasks = sorted({folder.name for run in runs for folder in (run / "gallery").glob("*/")})
     content = {
         "title": " and ".join(run.name for run in runs),
         "rows": metric_rows(runs),
-        "tasks": {task: _samples(runs, task, page.parent) for task in tasks},
+        "tasks": {task: _samples(runs, task, page.parent.resolve()) for task in tasks},
     }
     write_whole(page, environment.get_template("page.html").render(content))
 
@@ -79,13 +82,11 @@ def _sample(folders: list[Path], runs: list[Path], start: Path) -> Sample:
 
 
 def _address(path: Path, start: Path) -> str:
-    return Path(os.path.relpath(path, start)).as_posix()
+    return quote(Path(os.path.relpath(path, start)).as_posix())
 
 
 def save_picture(image: Image.Image, path: Path) -> None:
     """Save a picture as PNG, whole."""
-    from io import BytesIO
-
     buffer = BytesIO()
     image.save(buffer, "PNG")
     write_whole(path, buffer.getvalue())

@@ -100,7 +100,7 @@ def test_silhouettes(kind, inside, outside):
 
 
 def test_the_texture_is_weaker_than_the_training_eps():
-    assert 0 < Shapes().drawing["texture"] < 0.06
+    assert 0 < Shapes().texture < 0.06
     untextured = images(texture=0.0)
     difference = images() - untextured
     assert 0.01 < difference.abs().max() < 0.12, "its colours are also moved to make room for it"
