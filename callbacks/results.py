@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from callbacks.attack import Attack
 from callbacks.synthesis import Synthesis
 from reports.files import write_whole
+from reports.gallery import write_page
 
 
 class Results(Callback):
@@ -42,7 +43,10 @@ class Results(Callback):
     def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             content = self._collect(trainer, pl_module)
-            write_whole(Path(trainer.default_root_dir) / "results.json", json.dumps(content, indent=2) + "\n")
+            folder = Path(trainer.default_root_dir)
+            write_whole(folder / "results.json", json.dumps(content, indent=2) + "\n")
+            if (folder / "gallery").is_dir():
+                write_page([folder], folder / "gallery" / "index.html")  # now with the metrics
 
     def _collect(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]

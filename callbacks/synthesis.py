@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
 from attacks import Box, Constraint, projected_gradient, undisturbed
@@ -132,7 +133,7 @@ class Synthesis(Callback, ABC):
         gallery = Path(trainer.default_root_dir) / "gallery"
         shown: dict[str, Any] = {}
         scores: dict[str, list[float]] = {}
-        for batch in self._batches(loader, pl_module.device):
+        for batch in map(trainer.precision_plugin.convert_input, self._batches(loader, pl_module.device)):
             for painting in self.synthesize(pl_module.get_submodule("network"), batch):
                 for name, values in painting.scores.items():
                     scores.setdefault(name, []).extend(values.tolist())
@@ -164,6 +165,8 @@ class Synthesis(Callback, ABC):
         """The chosen samples, in one batch where they have one size, else one by one."""
         data = loader.dataset
         chosen = self.samples if isinstance(self.samples, list) else _spread(self.samples, len(data))
+        if max(chosen) >= len(data):
+            raise MisconfigurationException(f"{self.task}: sample {max(chosen)} of a set of {len(data)}; set `samples`")
         samples = [data[index] for index in chosen]
         one_size = len({sample["image"].shape for sample in samples}) == 1
         for group in [samples] if one_size else [[sample] for sample in samples]:

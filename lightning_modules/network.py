@@ -151,6 +151,7 @@ def _build(
         raise NetworkError(f"{name} with num_classes={num_classes}, weights={published}: {error}") from error
     except OSError as error:
         raise NetworkError(f"{name}: its published weights cannot be fetched ({error}); give a file instead") from error
-    if "aux_loss" in accepted and not aux:
-        model.register_module("aux_classifier", None)
+    if published and "aux_loss" in accepted and not aux:
+        del model.aux_classifier
+        model.aux_classifier = None  # type: ignore[assignment]
     return model

@@ -59,7 +59,7 @@ def test_pairs_may_differ_in_their_ending_and_their_order_on_disk(tmp_path):
     for seed, name in enumerate(("b", "a", "c.1")):
         Image.fromarray(picture(seed, 40, 48)).save(tmp_path / f"images/train/{name}.jpg")
         Image.fromarray(np.full((40, 48), seed, dtype=np.uint8)).save(tmp_path / f"labels/train/{name}.png")
-    Image.new("L", (48, 40)).save(tmp_path / "labels/train/without an image.png")
+    Image.new("L", (48, 40)).save(tmp_path / "labels/train/aa.png")
     (tmp_path / "images/train/.DS_Store").touch()
     dataset = SegmentationFolder(str(tmp_path), ["x", "y", "z"], eval_size=None).make_set("train")
     assert [path.name for path in dataset.images] == ["a.jpg", "b.jpg", "c.1.jpg"]

@@ -173,7 +173,10 @@ def test_files_of_others_in_the_gallery_do_no_harm(tmp_path):
     for name in ("gallery/.DS_Store", "gallery/inpainting/notes.txt", "gallery/inpainting/0003/.epoch_0001.png.77"):
         (run / name).write_text("")
     write_page([run], tmp_path / "page.html")
-    assert Page(tmp_path / "page.html").kinds == ["original", "label", "start", "epoch 0"]
+    page = Page(tmp_path / "page.html")
+    assert page.kinds == ["original", "label", "start", "epoch 0"]
+    assert page.tags.count("h2") == 1
+    assert sum(text.startswith("sample") for text in page.texts) == 1
 
 
 def test_a_broken_results_file_leaves_the_page_as_it_was(tmp_path):
