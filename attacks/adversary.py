@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -84,5 +85,10 @@ class Adversary(ABC):
         """The attack itself, inside `undisturbed(network)`."""
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{k}={getattr(v, '__name__', None) or repr(v)}" for k, v in vars(self).items())
-        return f"{type(self).__name__}({settings})"
+        return f"{type(self).__name__}({', '.join(f'{k}={_shown(v)}' for k, v in vars(self).items())})"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, partial):  # a class with some arguments given, as configs make them
+        value = next((argument for argument in value.args if isinstance(argument, type)), value.func)
+    return getattr(value, "__name__", None) or repr(value)

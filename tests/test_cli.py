@@ -93,6 +93,7 @@ def test_the_kept_config_repeats_the_run():
     main(["fit", "--config", "runs/quickstart/config.yaml", "--name", "again"])
     assert results("again")["metrics"] == results("quickstart")["metrics"]
     assert "eps=0.00784" in results("again")["attacks"]["train"]
+    assert "objective=CrossEntropy)" in results("again")["attacks"]["train"]
 
 
 def test_standard_training_is_one_argument_away():
