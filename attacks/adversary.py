@@ -36,9 +36,8 @@ def undisturbed(network: nn.Module) -> Iterator[None]:
         for parameter, grad, requires_grad in parameters:
             parameter.grad = grad
             parameter.requires_grad_(requires_grad)
-        with torch.no_grad():
-            for buffer, value in buffers:
-                buffer.copy_(value)
+        for buffer, value in buffers:
+            buffer.data.copy_(value)  # by `data`: a graph made before the attack may hold the buffer
 
 
 def outside_inference(tensor: Tensor) -> Tensor:

@@ -12,8 +12,6 @@ from attacks.seeds import normal, uniform
 Number = float | str
 """A number, or a fraction written the way people say it: `8/255`."""
 
-_TINY = 1e-37  # keeps 0 / 0 out of normalised directions
-
 
 def number(value: Number, name: str) -> float:
     """Read `0.03` or `"8/255"`; raises ValueError on anything else, infinity and NaN included."""
@@ -29,6 +27,13 @@ def number(value: Number, name: str) -> float:
 def per_sample(values: Tensor, image: Tensor) -> Tensor:
     """Shape `(B,)` values so that they broadcast over `(B, C, H, W)`."""
     return values.view(-1, *[1] * (image.ndim - 1))
+
+
+def _unit(direction: Tensor) -> Tensor:
+    """Each sample's direction at a norm of 1, however small it was; 0 stays 0."""
+    tiny = torch.finfo(direction.dtype).tiny
+    direction = direction / per_sample(direction.flatten(1).abs().amax(1).clamp(min=tiny), direction)
+    return direction / per_sample(direction.flatten(1).norm(dim=1).clamp(min=tiny), direction)
 
 
 class Constraint(ABC):
@@ -103,19 +108,16 @@ class L2(Ball):
 
     def project(self, image: Tensor, origin: Tensor) -> Tensor:
         delta = image - origin
-        norm = delta.flatten(1).norm(dim=1).clamp(min=_TINY)
+        norm = delta.flatten(1).norm(dim=1).clamp(min=torch.finfo(delta.dtype).tiny)
         return origin + delta * per_sample((self.eps / norm).clamp(max=1), image)
 
     def step(self, image: Tensor, gradient: Tensor, step_size: float) -> Tensor:
-        norm = gradient.flatten(1).norm(dim=1).clamp(min=_TINY)
-        return image + gradient * per_sample(step_size / norm, image)
+        return image + step_size * _unit(gradient)
 
     def random_start(self, origin: Tensor, seed: Tensor) -> Tensor:
-        direction = normal(origin, seed)
-        norm = direction.flatten(1).norm(dim=1).clamp(min=_TINY)
         # The radius of a uniform point of a d-ball is distributed as U^(1/d).
         radius = self.eps * uniform(origin, seed, stream=1).flatten(1)[:, 0] ** (1 / origin[0].numel())
-        return origin + direction * per_sample(radius / norm, origin)
+        return origin + _unit(normal(origin, seed)) * per_sample(radius, origin)
 
 
 class Box(Constraint):

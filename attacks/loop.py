@@ -54,8 +54,9 @@ def projected_gradient(
         best: if given, is shown every image and its (signed) value, start and end included: one more forward.
     """
     sign = -1 if descend else 1
-    # A mean over many pixels has gradients too small for float16; a power of two changes no digit of the others.
-    scale = 2.0 ** round(math.log2(origin[0, 0].numel()))
+    # A mean over all pixels has gradients too small for float16; a mean over few, scaled up as much, would overflow it.
+    # So halfway, and by a power of two, which changes no digit.
+    scale = 2.0 ** round(math.log2(origin[0, 0].numel()) / 2)
     image = (origin if start is None else start).detach()
     velocity = torch.zeros_like(image) if momentum else None
     for t in range(steps):

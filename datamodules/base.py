@@ -1,5 +1,6 @@
 """What every DataModule shares: the splits, the loaders, the samples of a batch."""
 
+import math
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Literal
@@ -50,9 +51,16 @@ class DataModule(LightningDataModule, ABC):
         for split in splits[stage]:
             if split not in self.sets:
                 self.sets[split] = self.make_set(split)
-        if stage == "fit" and (length := len(self.sets["train"])) < self.batch_size:  # type: ignore[arg-type]
+        if stage == "fit":
+            self._require_a_batch(len(self.sets["train"]))  # type: ignore[arg-type]
+
+    def _require_a_batch(self, samples: int) -> None:
+        """Incomplete training batches are dropped; where there are no others, training would silently do nothing."""
+        processes = self.trainer.world_size if self.trainer else 1
+        if math.ceil(samples / processes) < self.batch_size:
+            where = f" on each of {processes} devices" if processes > 1 else ""
             raise DataError(
-                f"{length} training samples do not fill a batch of {self.batch_size}; lower --data.batch_size"
+                f"{samples} training samples do not fill a batch of {self.batch_size}{where}; lower --data.batch_size"
             )
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:

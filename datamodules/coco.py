@@ -38,7 +38,7 @@ class COCO(SegmentationDataModule):
         if split == "train":
             ids = [image_id for image_id in ids if _trainable(annotations, image_id)]
         if not ids:
-            raise DataError(f"{self.root}: no image of {folder} has annotations of the VOC classes")
+            raise DataError(f"{self.root}: no image of {folder} to use; training needs annotations of the VOC classes")
         images = [self.root / folder / annotations.imgs[image_id]["file_name"] for image_id in ids]
         present = {path.name for path in (self.root / folder).iterdir()} if (self.root / folder).is_dir() else set()
         absent = [path for path in images if path.name not in present]
@@ -86,7 +86,7 @@ def _load(path: Path, root: Path) -> coco.COCO:
             for key, record in records.items():
                 if not keys <= record.keys():
                     raise DataError(
-                        f"{path}: record {key} has no {', '.join(keys - record.keys())}; fetch the file again"
+                        f"{path}: record {key} has no {', '.join(sorted(keys - record.keys()))}; fetch the file again"
                     )
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
         if isinstance(error, DataError):

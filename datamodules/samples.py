@@ -82,7 +82,8 @@ class LabelledImages(Dataset[dict[str, Any]]):
         image = read_image(path)
         label = self.read_label(index)
         if label.shape != image.shape[-2:]:
-            raise DataError(f"{path}: the image is {tuple(image.shape[-2:])} pixels, its label map {label.shape}")
+            sizes = f"the image is {tuple(image.shape[-2:])} pixels, its label map {label.shape}"
+            raise DataError(f"{path}: {sizes}; give both one size")
         check_labels(label, self.num_classes, path)
         sample = self.transform(
             {
@@ -100,7 +101,7 @@ def check_labels(label: np.ndarray, num_classes: int, path: Path) -> None:
     wrong = label[(label != IGNORE_INDEX) & ((label < 0) | (label >= num_classes))]
     if wrong.size:
         raise DataError(
-            f"{path}: label {int(wrong[0])} is outside the {num_classes} classes 0..{num_classes - 1}; "
+            f"{path}: the label map has label {int(wrong[0])} outside the {num_classes} classes 0..{num_classes - 1}; "
             f"map it to a class or to {IGNORE_INDEX} (void)"
         )
 

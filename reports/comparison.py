@@ -36,9 +36,8 @@ def main(args: list[str]) -> None:
     options = parser.parse_args(args)
     page = options.output or options.runs[0].resolve().parent / "report.html"
     shown = table([run.resolve() for run in options.runs])
+    # Nothing is cut off, in a pipe or a narrow terminal either.
     needed = Console(width=10_000).measure(shown).maximum
-    Console(width=max(Console().width, needed)).print(
-        shown
-    )  # nothing is cut off, in a pipe or a narrow terminal either
+    Console(width=max(Console().width, needed)).print(shown)
     write_page(options.runs, page)
     print(f"Gallery: {page.resolve()}")

@@ -73,10 +73,8 @@ def _sample(folders: list[Path], runs: list[Path], start: Path) -> Sample:
     given = [next((f / f"{kind}.png" for f in folders if (f / f"{kind}.png").is_file()), None) for kind in GIVEN]
     strips = []
     for run, folder in zip(runs, folders, strict=True):
-        pictures = [
-            (int(path.stem.split("_")[1]), _address(path, start)) for path in sorted(folder.glob("epoch_*.png"))
-        ]
-        strips.append(Strip(run.name, pictures))
+        epochs = {int(path.stem.removeprefix("epoch_")): path for path in folder.glob("epoch_*.png")}
+        strips.append(Strip(run.name, [(epoch, _address(epochs[epoch], start)) for epoch in sorted(epochs)]))
     shown = [(kind, _address(path, start)) for kind, path in zip(GIVEN, given, strict=True) if path]
     return Sample(folders[0].name, shown, strips)
 

@@ -1,5 +1,7 @@
 """Tiny networks and inputs; the same on every call."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -16,14 +18,17 @@ def per_pixel(classes: int = 3) -> nn.Conv2d:
 
 def fcn(classes: int = 3) -> nn.Sequential:
     """A fully convolutional network with batch norm and dropout; float64, in train mode."""
-    layers = (
-        nn.Conv2d(3, 8, 3, padding=1),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.Dropout(),
-        nn.Conv2d(8, classes, 3, padding=1),
-    )
-    network = seeded(lambda: nn.Sequential(*layers)).double()
+    network = seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Dropout(),
+            nn.Conv2d(8, classes, 3, padding=1),
+        )
+    ).double()
+    for conv in network[0], network[4]:
+        conv.weight.data *= 4  # far from linear
     network[1].running_mean.copy_(uniform(8, seed=1) - 0.5)
     network[1].running_var.copy_(uniform(8, seed=2) + 0.5)
     return network
@@ -41,7 +46,8 @@ def ragged_labels(size: int = 6, classes: int = 3) -> Tensor:
     return label.masked_fill(void, 255)
 
 
-def seeded(build):
+def seeded(build: Callable[[], nn.Module]) -> nn.Module:
+    """What `build` makes, its random weights the same on every call."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return build()

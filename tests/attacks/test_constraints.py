@@ -90,8 +90,15 @@ def test_l2_steps_along_the_gradient_of_each_sample():
     torch.testing.assert_close(moved[1:], 0.2 * gradient[1:] / norms(gradient[1:]).view(2, 1, 1, 1))
 
 
+@pytest.mark.parametrize("ball", BALLS)
+@pytest.mark.parametrize("step_size", [1e-3, 1, 1000])
+def test_without_a_gradient_there_is_no_step(ball, step_size):
+    image = uniform(2, 3, 4, 4).float()
+    assert torch.equal(ball(1).step(image, torch.zeros_like(image), step_size), image)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("scale", [1e-15, 1e15])
+@pytest.mark.parametrize("scale", [1e-30, 1e-15, 1e15])
 def test_l2_steps_have_their_length_however_small_the_gradient(scale, dtype):
     """A confident network has the smallest gradients; their direction is as good as any."""
     image = torch.zeros(1, 3, 4, 4, dtype=dtype)

@@ -39,6 +39,11 @@ def test_ascent_reaches_the_boundary_of_a_convex_problem():
     torch.testing.assert_close(torch.stack(gaps), torch.tensor([0.08, 0.06, 0.02, 0, 0]).double())
 
 
+def test_a_set_without_a_norm_is_walked_along_the_plain_gradient():
+    result = projected_gradient(Distance(TARGET), Box(), ORIGIN, steps=1, step_size=0.01)
+    torch.testing.assert_close(result, (ORIGIN + 0.01 * 2 * (ORIGIN - TARGET)).clamp(0, 1))
+
+
 def test_it_starts_where_told_and_stays_around_the_origin():
     objective, start = Distance(TARGET), ORIGIN + 0.05
     result = projected_gradient(objective, Linf(0.1), ORIGIN, steps=9, step_size=0.1, start=start)
@@ -117,6 +122,12 @@ def test_the_best_iterate_may_be_the_start():
     )  # each step overshoots three times as far
     assert not torch.allclose(last, start)
     assert torch.equal(best.image, start)
+
+
+def test_the_best_iterate_may_be_the_last():
+    best = Best()
+    last = projected_gradient(Distance(TARGET), Linf(0.4), ORIGIN, steps=3, step_size=0.1, best=best)
+    assert torch.equal(best.image, last)
 
 
 def test_best_chooses_for_each_sample_and_keeps_the_first_of_equals():

@@ -6,7 +6,7 @@ from networks import fcn, linear, per_pixel, ragged_labels, uniform
 from one_line import one_line
 from torch import nn
 
-from attacks import FGSM, IFGSM, L2, PGD, Box, GaussianNoise, Linf
+from attacks import FGSM, IFGSM, L2, PGD, Box, GaussianNoise, Linf, projected_gradient
 from attacks.objectives import CrossEntropy, cross_entropy
 
 IMAGE = uniform(5, 3, 4, 4, seed=1)
@@ -177,6 +177,23 @@ def test_half_precision_does_not_lose_the_gradient_of_a_large_label_map(dtype):
     assert (result == image).float().mean() < 1e-3
 
 
+@pytest.mark.parametrize("labels", ["of images", "of one pixel", "of every pixel"])
+@pytest.mark.parametrize("attack", [FGSM(Linf(0.1)), FGSM(L2(0.5))], ids=["Linf", "L2"])
+def test_half_precision_does_not_overflow_where_the_network_is_confidently_wrong(attack, labels):
+    network, image = per_pixel().float(), torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    network.weight.data *= 100
+    if labels == "of images":
+        network = nn.Sequential(network, nn.AdaptiveMaxPool2d(1), nn.Flatten())
+    label = network(image).argmin(1)
+    if labels == "of one pixel":
+        label.flatten()[1:] = 255
+    expected = attack(network, image, label)
+    with torch.autocast("cpu", torch.float16):
+        result = attack(network, image, label)
+    assert result.isfinite().all()
+    assert (result != image).sum() >= (expected != image).sum() > 0
+
+
 # Independence of the samples.
 
 
@@ -271,12 +288,12 @@ def test_the_image_label_255_is_a_class():
 # Best iterates and restarts.
 
 
-@both_balls
+@pytest.mark.parametrize("ball", [Linf(0.2), L2(3)])
 @pytest.mark.parametrize("options", [{"use_best": True}, {"restarts": 3}], ids=str)
 @pytest.mark.parametrize("sign", [1, -1], ids=["untargeted", "targeted"])
 def test_the_best_is_never_worse_than_the_start_nor_the_last(ball, options, sign):
     network = fcn()
-    settings = {"steps": 4, "step_size": 2 * ball.eps, "targeted": sign < 0}  # steps that overshoot
+    settings = {"steps": 6, "step_size": 2 * ball.eps, "targeted": sign < 0}  # steps that overshoot
     start = PGD(ball, steps=1, step_size=0)(network, PICTURE, LABEL, SEED)
     last = PGD(ball, **settings)(network, PICTURE, LABEL, SEED)
     best = PGD(ball, **settings, **options)(network, PICTURE, LABEL, SEED)
@@ -357,6 +374,15 @@ def test_another_objective_can_be_raised():
     network = linear()
     result = PGD(Linf(0.1), objective=OneLogit)(network, GREY, CLASSES)
     torch.testing.assert_close(result, GREY + 0.1 * network[1].weight[1].detach().sign().view(3, 4, 4))
+
+
+def test_pgd_is_the_loop_with_its_settings():
+    network, objective = fcn().eval(), CrossEntropy(fcn().eval(), PICTURE, LABEL)
+    settings = {"steps": 6, "step_size": 0.08, "momentum": 0.7}
+    expected = projected_gradient(objective, Linf(0.1) & Box(), PICTURE, **settings)
+    assert torch.equal(PGD(Linf(0.1), random_start=False, **settings)(network, PICTURE, LABEL), expected)
+    plain = PGD(Linf(0.1), random_start=False, **{**settings, "momentum": 0})
+    assert not torch.allclose(plain(network, PICTURE, LABEL), expected)
 
 
 class Auxiliary(nn.Module):

@@ -43,6 +43,10 @@ def classifier(network=None, lr=0.1, **options):
     return Classifier(network or per_pixel().float(), optimizer=partial(SGD, lr=lr), **options)
 
 
+def squared(network, batch):
+    return cross_entropy(network(batch["image"]), batch["label"]) ** 2
+
+
 class Spy(Callback):
     """Keeps what the steps of a run leave behind."""
 
@@ -71,9 +75,7 @@ class Attacked(Callback):
 
 
 @pytest.mark.parametrize("label", [MAPS, CLASSES], ids=["dense", "image labels"])
-@pytest.mark.parametrize(
-    "loss", [None, lambda network, batch: cross_entropy(network(batch["image"]), batch["label"]) ** 2]
-)
+@pytest.mark.parametrize("loss", [None, squared])
 def test_accumulation_gives_the_gradient_of_one_big_batch(trainer, label, loss):
     data = samples(torch.cat([label, label[-1:]])[:8], image=torch.cat([IMAGE, IMAGE[:1]]))
     gradients = []
@@ -87,9 +89,10 @@ def test_accumulation_gives_the_gradient_of_one_big_batch(trainer, label, loss):
     torch.testing.assert_close(*gradients)
 
 
-def test_training_lowers_the_mean_of_the_samples_losses(trainer):
-    spy, model = Spy(), classifier()
-    expected = CrossEntropyLoss()(model.network, {"image": IMAGE, "label": MAPS}).mean()
+@pytest.mark.parametrize("loss", [None, squared])
+def test_training_lowers_the_mean_of_the_samples_losses(trainer, loss):
+    spy, model = Spy(), classifier(loss=loss)
+    expected = (loss or CrossEntropyLoss())(model.network, {"image": IMAGE, "label": MAPS}).mean()
     gradients = torch.autograd.grad(expected, list(model.network.parameters()))
     run = trainer(callbacks=spy)
     run.fit(model, loader(batch_size=7))

@@ -61,6 +61,15 @@ def test_counts_of_image_labels_where_255_is_a_class():
     assert sum(int(values.sum()) for values in counts) == 4
 
 
+def test_void_counts_nothing_among_more_than_255_classes():
+    logits, label = torch.zeros(1, 300, 1, 2), torch.tensor([[[255, 7]]])
+    logits[:, 255] = 1
+    counts = count(logits, label)
+    assert counts.tp.sum() == 0
+    assert counts.fp.nonzero().tolist() == [[0, 255]]
+    assert counts.fn.nonzero().tolist() == [[0, 7]]
+
+
 def test_no_samples_count_nothing():
     counts = count(torch.zeros(0, CLASSES, 6, 6), torch.zeros(0, 6, 6, dtype=torch.int64))
     assert all(values.shape == (0, CLASSES) for values in counts)
@@ -121,9 +130,11 @@ def test_image_labels_have_an_accuracy_and_no_iou():
 def test_states_of_two_devices_add_up():
     logits, label, loss = logits_of_four(), ragged_labels(), uniform(4, seed=6)
     first, second = (DatasetMetrics(CLASSES, dense=True) for _ in range(2))
-    first.update(count(logits[:3], label[:3]), loss[:3])
-    second.update(count(logits[3:], label[3:]), loss[3:])
+    first.update(count(logits[:1], label[:1]), loss[:1])
+    second.update(count(logits[1:], label[1:]), loss[1:])
     first.merge_state(second)
+    for name, values in count(logits, label)._asdict().items():
+        assert torch.equal(getattr(first, name), values.sum(0))
     torch.testing.assert_close(first.compute(), measure(logits, label, 4, loss), equal_nan=True)
 
 

@@ -116,6 +116,13 @@ def test_published_weights_bring_their_normaliser(published):
     assert built.normalize.std.flatten().tolist() == pytest.approx(transforms.std)
 
 
+def test_published_weights_may_have_another_normaliser_than_imagenets(monkeypatch):
+    monkeypatch.setattr(network, "_build", lambda *_: nn.Identity())
+    normalize = Network("efficientnet_v2_l", 1000, weights="DEFAULT").normalize
+    assert normalize.mean.flatten().tolist() == normalize.std.flatten().tolist() == [0.5] * 3
+    assert Network("efficientnet_v2_l", 1000, weights="DEFAULT", mean=(0, 0, 0)).normalize.mean.max() == 0
+
+
 def test_saturated_pixels_have_a_gradient():
     image = IMAGE.round().requires_grad_()
     Normalize(IMAGENET_MEAN, IMAGENET_STD)(image).sum().backward()
@@ -219,6 +226,10 @@ def test_a_network_without_weights_downloads_nothing():
     Network("lraspp_mobilenet_v3_large", 3)
 
 
-def test_published_segmentation_weights_do_not_need_the_auxiliary_head_to_be_mentioned():
-    with pytest.raises(DownloadError):
-        Network("fcn_resnet50", 21, weights="DEFAULT")
+def test_published_segmentation_weights_do_not_need_the_auxiliary_head_to_be_mentioned(fcn, published):
+    published["state"] = fcn.model.state_dict()
+    built = Network("fcn_resnet50", 21, weights="DEFAULT")
+    assert same(built.model.backbone, fcn.model.backbone)
+    assert same(built.model.classifier, fcn.model.classifier)
+    assert isinstance(built.train()(IMAGE), torch.Tensor)
+    assert not any("aux" in name for name, _ in built.named_parameters())

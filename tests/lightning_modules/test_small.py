@@ -7,12 +7,14 @@ from lightning_modules.small import SmallFCN, SmallResNet
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 30)], ids=str)
 def test_the_fcn_gives_logits_of_the_images_size(size):
-    assert SmallFCN(5, width=4, blocks=1)(uniform(2, 3, *size).float()).shape == (2, 5, *size)
+    assert SmallFCN(5, width=6, blocks=1)(uniform(2, 3, *size).float()).shape == (2, 5, *size)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 30)], ids=str)
-def test_the_resnet_gives_logits_of_the_image(size):
-    assert SmallResNet(5, width=4, blocks=1)(uniform(2, 3, *size).float()).shape == (2, 5)
+def test_the_resnet_gives_logits_of_the_mean_representation(size):
+    network, image = SmallResNet(5, width=6, blocks=1).eval(), uniform(2, 3, *size).float()
+    assert network(image).shape == (2, 5)
+    torch.testing.assert_close(network(image), network.fc(network.backbone(image).mean((2, 3))))
 
 
 @pytest.mark.parametrize("network", [SmallFCN, SmallResNet])
