@@ -209,6 +209,7 @@ def run(args: ArgsType = None) -> TrainingCLI:
             save_config_callback=SaveConfig,
             save_config_kwargs={"save_to_log_dir": False},
             parser_class=Parser,
+            parser_kwargs={"description": "Adversarial training and synthesis; `report RUN RUN ...` compares runs."},
             seed_everything_default=0,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,

@@ -60,10 +60,7 @@ class Attack(Callback):
         started = time.perf_counter()
         seed = mix(_run_seed(), trainer.current_epoch, batch["index"])
         with trainer.precision_plugin.forward_context():
-            adversarial = self._run(self.train, pl_module, batch, seed)
-        if self.fraction < 1:
-            chosen = mix(seed, 1).double() / 2.0**64 + 0.5 < self.fraction
-            adversarial = torch.where(chosen.view(-1, 1, 1, 1), adversarial, batch["image"])
+            adversarial = self._attack_some(self.train, pl_module, batch, seed)
         batch["clean"], batch["image"] = batch["image"], adversarial
         if is_logged(trainer, batch_idx):
             wait_for(pl_module.device)
@@ -83,14 +80,26 @@ class Attack(Callback):
         seed = mix(_run_seed(), batch["index"])
         batch["attacked"] = {name: self._run(attack, pl_module, batch, seed) for name, attack in self.evaluate.items()}
 
+    def _attack_some(
+        self, attack: AnyAttack, pl_module: LightningModule, batch: dict[str, Any], seed: Tensor
+    ) -> Tensor:
+        """Attack `fraction` of the samples; which ones depends on their seeds alone."""
+        if self.fraction == 1:
+            return self._run(attack, pl_module, batch, seed)
+        chosen = mix(seed, 1).double() / 2.0**64 + 0.5 < self.fraction
+        image = batch["image"].clone()
+        if chosen.any():
+            part: dict[str, Any] = {key: batch[key][chosen] for key in ("image", "label", "region") if key in batch}
+            image[chosen] = self._run(attack, pl_module, part, seed[chosen])
+        return image
+
     @staticmethod
     def _run(attack: AnyAttack, pl_module: LightningModule, batch: dict[str, Any], seed: Tensor) -> Tensor:
         # Anybody's callable may sit here, so its caller sees to modes, gradients, generators and inference mode.
-        with undisturbed(pl_module):
+        network = pl_module.get_submodule("network")
+        with undisturbed(network):
             image, label = outside_inference(batch["image"]), outside_inference(batch["label"])
-            return attack(
-                pl_module.get_submodule("network"), image, label, seed=seed, region=batch.get("region")
-            ).detach()
+            return attack(network, image, label, seed=seed, region=batch.get("region")).detach()
 
 
 def is_logged(trainer: Trainer, batch_idx: int) -> bool:
