@@ -21,7 +21,8 @@ def undisturbed(network: nn.Module) -> Iterator[None]:
     """
     modes = [(module, module.training) for module in network.modules()]
     parameters = [(p, p.grad, p.requires_grad) for p in network.parameters()]
-    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    buffers = [buffer.data for buffer in network.buffers()]  # by `data`: a graph made before may hold a buffer
+    values = [buffer.clone() for buffer in buffers]
     devices = {p.device.index for p, _, _ in parameters if p.device.type == "cuda"}
     try:
         with torch.random.fork_rng(devices=devices), torch.inference_mode(False), torch.enable_grad():
@@ -36,8 +37,8 @@ def undisturbed(network: nn.Module) -> Iterator[None]:
         for parameter, grad, requires_grad in parameters:
             parameter.grad = grad
             parameter.requires_grad_(requires_grad)
-        for buffer, value in buffers:
-            buffer.data.copy_(value)  # by `data`: a graph made before the attack may hold the buffer
+        for buffer, value in zip(buffers, values, strict=True):
+            buffer.copy_(value)
 
 
 def outside_inference(tensor: Tensor) -> Tensor:

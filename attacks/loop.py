@@ -54,14 +54,14 @@ def projected_gradient(
         best: if given, is shown every image and its (signed) value, start and end included: one more forward.
     """
     sign = -1 if descend else 1
-    # A mean over all pixels has gradients too small for float16; a mean over few, scaled up as much, would overflow it.
-    # So halfway, and by a power of two, which changes no digit.
-    scale = 2.0 ** round(math.log2(origin[0, 0].numel()) / 2)
     image = (origin if start is None else start).detach()
     velocity = torch.zeros_like(image) if momentum else None
     for t in range(steps):
         image.requires_grad_()
-        value, _ = objective(image, t / steps)
+        value, logits = objective(image, t / steps)
+        # A mean over all pixels has gradients too small for float16; a mean over few, scaled up as much, would overflow
+        # it. So halfway, and by a power of two, which changes no digit.
+        scale = 2.0 ** round(math.log2(logits.shape[2:].numel()) / 2)
         (gradient,) = torch.autograd.grad(sign * scale * value.sum(), image)
         gradient = gradient / scale
         with torch.no_grad():

@@ -20,6 +20,15 @@ def strip(*images: Tensor) -> Image.Image:
     return picture(torch.cat(parts[:-1], dim=2))
 
 
+def on_one_size(pictures: list[Image.Image]) -> list[Image.Image]:
+    """The pictures on white paper of one size, as dashboards want them."""
+    size = max(p.width for p in pictures), max(p.height for p in pictures)
+    papers = [Image.new("RGB", size, "white") for _ in pictures]
+    for paper, content in zip(papers, pictures, strict=True):
+        paper.paste(content)
+    return papers
+
+
 def label_picture(label: Tensor) -> Image.Image:
     """A label map `(H, W)` as a palette image: PASCAL VOC's colours, void in white."""
     result = Image.fromarray(label.byte().cpu().numpy(), mode="P")

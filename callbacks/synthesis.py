@@ -17,7 +17,7 @@ from attacks.adversary import outside_inference
 from attacks.constraints import Number, number
 from attacks.objectives import Objective
 from attacks.seeds import mix
-from callbacks.pictures import label_picture, picture, strip
+from callbacks.pictures import label_picture, on_one_size, picture, strip
 from reports.gallery import save_picture, write_page
 
 
@@ -149,7 +149,8 @@ class Synthesis(Callback, ABC):
                 )
             if hasattr(logger, "log_image"):
                 captions = [f"{name}: original, start, result" for name in shown]
-                logger.log_image(f"synthesis/{self.task}", list(shown.values()), trainer.global_step, caption=captions)
+                images = on_one_size(list(shown.values()))
+                logger.log_image(f"synthesis/{self.task}", images, trainer.global_step, caption=captions)
 
     def _save(self, folder: Path, painting: Painting, label: Tensor, i: int, trainer: Trainer) -> Any:
         """Write one sample's pictures; returns the strip original | start | result."""

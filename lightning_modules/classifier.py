@@ -42,7 +42,8 @@ class Classifier(LightningModule):
         optimizer: makes the optimizer from parameters or parameter groups.
         schedule: makes a learning rate scheduler from the optimizer and the run's number of optimizer steps; stepped
             after each. `torch.optim.lr_scheduler.PolynomialLR` and `CosineAnnealingLR` have this shape.
-        lr_multipliers: factors of the learning rate by parameter name prefix, such as `{model.aux_classifier: 10}`.
+        lr_multipliers: factors of the learning rate by prefix of the network's parameter names, such as
+            `{model.aux_classifier: 10}`; the first that fits counts.
     """
 
     def __init__(
@@ -127,6 +128,12 @@ class Classifier(LightningModule):
         _allow_tf32(*self._tf32)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
+        names = [name for name, _ in self.network.named_parameters()]
+        for prefix in self.lr_multipliers:
+            if not any(name.startswith(prefix) for name in names):
+                raise NetworkError(
+                    f"lr_multipliers: the network has no parameters under {prefix!r}; one is {names[0]!r}"
+                )
         groups: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.network.named_parameters():
             if parameter.requires_grad:

@@ -73,7 +73,7 @@ class Network(nn.Module):
         self.model = _build(name, num_classes, published, backbone_weights, aux)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         if backbone_weights is not None and _is_file(backbone_weights):
-            load_weights(self.model.get_submodule("backbone"), Path(backbone_weights))
+            load_weights(self.model.get_submodule("backbone"), Path(backbone_weights), drop=("fc.", "classifier."))
         if weights is not None and published is None:
             load_weights(self, Path(weights))
         self.to(memory_format=self.memory_format)

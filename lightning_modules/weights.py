@@ -11,12 +11,13 @@ class NetworkError(ValueError):
     """A network that does not exist, or weights that do not fit it; the message says which and what to do."""
 
 
-def load_weights(module: nn.Module, path: Path) -> None:
+def load_weights(module: nn.Module, path: Path, drop: tuple[str, ...] = ()) -> None:
     """Load a state dict into `module`, whole or not at all.
 
     Args:
         module: what the weights are for.
         path: a file written by `torch.save`: a state dict, or a checkpoint of ours, whose `network.` prefix is dropped.
+        drop: prefixes of keys to leave out, such as the head of a classifier whose backbone is wanted.
 
     Raises:
         NetworkError: if the file is missing, is no state dict, holds anything but tensors and plain containers, or its
@@ -36,6 +37,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
     ):
         raise NetworkError(f"{path}: no state dict; save one with torch.save(network.state_dict(), path)")
     state = {key.removeprefix("network."): value for key, value in state.items()}
+    state = {key: value for key, value in state.items() if not key.startswith(drop)}
     own = module.state_dict()
     problems = {
         "missing": sorted(own.keys() - state.keys()),

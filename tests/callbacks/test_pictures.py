@@ -1,7 +1,9 @@
 import numpy as np
 import torch
 
-from callbacks.pictures import label_picture, picture, strip
+from PIL import Image
+
+from callbacks.pictures import label_picture, on_one_size, picture, strip
 
 
 def test_a_picture_rounds_to_the_nearest_grey_level():
@@ -14,6 +16,13 @@ def test_a_strip_is_side_by_side_with_a_white_gap():
     pixels = np.asarray(strip(left, right))[:, :, 0]
     assert pixels.shape == (4, 13)
     assert (pixels[:, :5] == 0).all() and (pixels[:, 5:7] == 255).all() and (pixels[:, 7:] == 128).all()
+
+
+def test_dashboards_get_pictures_of_one_size():
+    wide, high = on_one_size([Image.new("RGB", (6, 2), "red"), Image.new("RGB", (3, 4), "blue")])
+    assert wide.size == high.size == (6, 4)
+    assert wide.getpixel((5, 1)) == (255, 0, 0) and wide.getpixel((5, 2)) == (255, 255, 255)
+    assert high.getpixel((2, 3)) == (0, 0, 255) and high.getpixel((3, 3)) == (255, 255, 255)
 
 
 def test_label_pictures_hold_the_classes_in_vocs_colours():

@@ -233,3 +233,11 @@ def test_published_segmentation_weights_do_not_need_the_auxiliary_head_to_be_men
     assert same(built.model.classifier, fcn.model.classifier)
     assert isinstance(built.train()(IMAGE), torch.Tensor)
     assert not any("aux" in name for name, _ in built.named_parameters())
+
+
+def test_a_classifiers_weights_serve_a_backbone(tmp_path):
+    """The head is left out."""
+    classifier = models.resnet50(weights=None)
+    torch.save(classifier.state_dict(), tmp_path / "resnet50.pt")
+    network = Network("fcn_resnet50", 21, backbone_weights=str(tmp_path / "resnet50.pt"))
+    assert torch.equal(network.model.backbone.layer4[2].conv3.weight, classifier.layer4[2].conv3.weight)
