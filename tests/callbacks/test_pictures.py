@@ -1,6 +1,5 @@
 import numpy as np
 import torch
-
 from PIL import Image
 
 from callbacks.pictures import label_picture, on_one_size, picture, strip
