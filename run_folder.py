@@ -9,6 +9,10 @@ from lightning.fabric.utilities.rank_zero import _get_rank
 _SHARED = "SADDLE_RUN_FOLDER"  # how rank 0 tells the processes it starts
 
 
+class RunFolderError(TimeoutError):
+    """The first process made no folder that this one can see."""
+
+
 def run_folder(runs: Path, name: str, resume: bool) -> Path:
     """Choose the folder of this run; all processes of a launch get the same.
 
@@ -60,4 +64,6 @@ def _await_rank_zero(runs: Path, seconds: float = 120) -> Path:
             if mark.read_text() == _launch():
                 return mark.parent
         time.sleep(0.2)
-    raise TimeoutError(f"{runs.resolve()}: the first process made no run folder here; all nodes must share this folder")
+    raise RunFolderError(
+        f"{runs.resolve()}: the first process made no run folder here; all nodes must share this folder"
+    )

@@ -21,14 +21,14 @@ import callbacks
 from datamodules import DataError, DataModule
 from lightning_modules import BatchError, Classifier, NetworkError
 from reports.files import write_whole
-from run_folder import newest_run, run_folder
+from run_folder import RunFolderError, newest_run, run_folder
 
 # Said of every module with such a hook that is used with a DataModule, though none of ours has that hook.
 warnings.filterwarnings("ignore", "You have overridden `on_after_batch_transfer`")
 
 CONFIGS = Path(__file__).parent / "configs"
 
-USER_ERRORS = (BatchError, DataError, NetworkError, MisconfigurationException, TimeoutError)
+USER_ERRORS = (BatchError, DataError, NetworkError, MisconfigurationException, RunFolderError)
 """Mistakes of a user's: one line and no traceback. While classes are made from a config, so is any ValueError."""
 
 
@@ -178,7 +178,7 @@ class TrainingCLI(LightningCLI):
         """Add what every run has: checkpoints to go on from, speed, results; predictions are written by `predict`."""
         config = self._get(self.config_init, "trainer")
         every, epochs = config.check_val_every_n_epoch, config.max_epochs
-        if self.subcommand == "fit" and every and epochs and epochs % every and not config.fast_dev_run:
+        if self.subcommand == "fit" and every and (epochs or 0) > 0 and epochs % every and not config.fast_dev_run:
             raise UserError(
                 f"trainer.max_epochs {epochs} is no multiple of check_val_every_n_epoch {every}: "
                 "the trained network would not be evaluated; change one of them"
@@ -220,8 +220,10 @@ def run(args: ArgsType = None) -> TrainingCLI:
     except USER_ERRORS as error:
         if os.environ.get("SADDLE_DEBUG"):
             raise
-        # A data loader's worker wraps the message into its traceback; the last line is ours.
-        raise UserError(re.sub(r"^[\w.]*(Error|Exception): ", "", str(error).strip().splitlines()[-1])) from error
+        message = str(error).strip()
+        if "Original Traceback" in message:  # a data loader's worker wraps the message; the last line is ours
+            message = re.sub(r"^[\w.]*Error: ", "", message.splitlines()[-1])
+        raise UserError(" ".join(message.split())) from error
     finally:
         if TrainingCLI.unstarted is not None:
             shutil.rmtree(TrainingCLI.unstarted, ignore_errors=True)

@@ -5,7 +5,7 @@ import time
 import pytest
 
 import run_folder as module
-from run_folder import newest_run, run_folder
+from run_folder import RunFolderError, newest_run, run_folder
 
 
 @pytest.fixture(autouse=True)
@@ -56,5 +56,5 @@ def test_processes_of_a_cluster_wait_for_the_first_one(tmp_path, monkeypatch):
 
 def test_a_process_that_waits_in_vain_says_why(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_PROCID", "1")
-    with pytest.raises(TimeoutError, match="all nodes must share this folder"):
+    with pytest.raises(RunFolderError, match="all nodes must share this folder"):
         module._await_rank_zero(tmp_path, seconds=0.1)
