@@ -68,7 +68,7 @@ class Classifier(LightningModule):
         self.check(self.trainer.precision, self._class_names())
 
     def check(self, precision: str, classes: Sequence[str]) -> None:
-        """Raises NetworkError if the precision is too coarse to measure robustness, or names or numbers do not match."""
+        """Raises NetworkError if the precision is too coarse to measure robustness, or names or numbers do not fit."""
         if precision not in FULL_PRECISIONS:
             raise NetworkError(
                 f"precision {precision} rounds the pixels a robustness number is about; "
