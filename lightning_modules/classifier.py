@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
@@ -68,7 +69,7 @@ class Classifier(LightningModule):
         self.check(self.trainer.precision, self._class_names())
 
     def check(self, precision: str, classes: Sequence[str]) -> None:
-        """Raises NetworkError if the precision is too coarse to measure robustness, or names or numbers do not fit."""
+        """Raises NetworkError if the precision is too coarse to measure robustness, or the classes do not match."""
         if precision not in FULL_PRECISIONS:
             raise NetworkError(
                 f"precision {precision} rounds the pixels a robustness number is about; "
@@ -79,12 +80,6 @@ class Classifier(LightningModule):
             raise NetworkError(
                 f"the network has num_classes={outputs}, the data {len(classes)} classes: make them equal"
             )
-        names = [name for name, _ in self.network.named_parameters()]
-        for prefix in self.lr_multipliers:
-            if not any(name.startswith(prefix) for name in names):
-                raise NetworkError(
-                    f"lr_multipliers: the network has no parameters under {prefix!r}; one is {names[0]!r}"
-                )
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of an image `(B, 3, H, W)`."""
@@ -134,6 +129,10 @@ class Classifier(LightningModule):
         _allow_tf32(*self._tf32)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
+        names = [name for name, _ in self.network.named_parameters()]
+        for prefix in self.lr_multipliers:
+            if not any(name.startswith(prefix) for name in names):  # no error: another network in the same config
+                rank_zero_warn(f"lr_multipliers: the network has no parameters under {prefix!r}; one is {names[0]!r}")
         groups: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.network.named_parameters():
             if parameter.requires_grad:
