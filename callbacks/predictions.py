@@ -18,8 +18,8 @@ from reports.gallery import save_picture
 class Predictions(Callback):
     """Writes what `predict` saw into `<run>/predictions/`.
 
-    Label maps become palette PNGs of the image's own size, holding class indices; predicted classes of whole images
-    become a line each of `classes.json`, by file.
+    Label maps become palette PNGs of the image's own name and size, holding class indices; predicted classes of whole
+    images become a line each of `classes.json`, by file.
     """
 
     def __init__(self) -> None:
@@ -36,14 +36,14 @@ class Predictions(Callback):
     ) -> None:
         names = list(getattr(trainer.datamodule, "classes", []))  # type: ignore[attr-defined]
         folder = Path(trainer.default_root_dir) / "predictions"
-        for i, path in enumerate(map(Path, batch["path"])):
+        for i, (path, name) in enumerate(zip(batch["path"], batch["name"], strict=True)):
             if outputs.ndim == 1:
                 label = int(outputs[i])
-                self._classes[str(path)] = names[label] if label < len(names) else label
+                self._classes[path] = names[label] if label < len(names) else label
             else:
                 size = [int(length[i]) for length in batch["size"]]
                 label_map = F.resize(outputs[i : i + 1].to(torch.uint8), size, InterpolationMode.NEAREST)[0]
-                save_picture(label_picture(label_map), folder / f"{path.stem}.png")
+                save_picture(label_picture(label_map), folder / f"{name}.png")
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._classes:

@@ -1,5 +1,6 @@
 """Pairs of images and label maps, read, checked and made into the samples of a batch."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,11 @@ def check_labels(label: np.ndarray, num_classes: int, path: Path) -> None:
 
 
 class UnlabelledImages(Dataset[dict[str, Any]]):
-    """The images of a folder, for prediction: samples of `image`, `index`, `path` and the file's `size` (H, W)."""
+    """The images of a folder and those below, for prediction.
+
+    Samples of `image`, `index`, the file's `path`, its `name` (the path below the folder, without its ending, two of
+    which must not be the same) and its `size` (H, W) in pixels.
+    """
 
     def __init__(self, folder: Path, transform: Transform) -> None:
         readable = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
@@ -115,6 +120,10 @@ class UnlabelledImages(Dataset[dict[str, Any]]):
         self.images = [path for path in files if path.suffix.lower() in readable and path.name[0] != "."]
         if not self.images:
             raise DataError(f"{folder}: no folder with images to predict")
+        self.names = [str(path.relative_to(folder).with_suffix("")) for path in self.images]
+        twice = next((name for name, times in Counter(self.names).items() if times > 1), None)
+        if twice:
+            raise DataError(f"{folder / twice}: two images have this name but for their endings; rename one")
         self.transform = transform
 
     def __len__(self) -> int:
@@ -123,7 +132,8 @@ class UnlabelledImages(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         image = read_image(self.images[index])
         size = tuple(image.shape[-2:])
-        return {"image": self.transform(image), "index": index, "path": str(self.images[index]), "size": size}
+        file = {"path": str(self.images[index]), "name": self.names[index], "size": size}
+        return {"image": self.transform(image), "index": index, **file}
 
 
 def files_by_stem(folder: Path) -> dict[str, Path]:

@@ -133,13 +133,11 @@ def test_predict_writes_label_maps_of_the_images_own_size():
     images = write_images(Path("photos"))
     main(["fit", *QUICK])
     main(["predict", *QUICK, "--ckpt_path", "last", "--data.predict_images", "photos"])
-    written = sorted(Path("runs/quickstart_predict/predictions").iterdir())
-    assert [path.stem for path in written] == sorted(path.stem for path in images)
-    for path in images:
-        with (
-            Image.open(path) as image,
-            Image.open(Path("runs/quickstart_predict/predictions", f"{path.stem}.png")) as label,
-        ):
+    predictions = Path("runs/quickstart_predict/predictions")
+    names = {path.relative_to("photos").with_suffix(".png"): path for path in images}
+    assert {path.relative_to(predictions) for path in predictions.rglob("*.png")} == names.keys()
+    for name, path in names.items():
+        with Image.open(path) as image, Image.open(predictions / name) as label:
             assert label.size == image.size
             assert label.mode == "P" and max(label.tobytes()) < 5
 

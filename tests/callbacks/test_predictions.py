@@ -1,12 +1,13 @@
 import json
 
+import pytest
 import torch
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
 
 from callbacks import Predictions
-from datamodules.samples import UnlabelledImages
+from datamodules.samples import DataError, UnlabelledImages
 from datamodules.transforms import eval_transform
 from lightning_modules import Classifier
 
@@ -49,3 +50,20 @@ def test_classes_of_whole_images_are_listed(make_trainer, tmp_path):
     make_trainer(callbacks=[Predictions()]).predict(Classifier(network), loader(photos))
     listed = json.loads((tmp_path / "predictions" / "classes.json").read_text())
     assert listed == {str(photos / "a.png"): 0, str(photos / "b.png"): 1}
+
+
+def test_images_of_one_name_in_two_folders_do_not_overwrite_each_other(make_trainer, tmp_path):
+    for folder, color in (("a", (200, 0, 0)), ("b", (0, 0, 200))):
+        (tmp_path / "photos" / folder).mkdir(parents=True)
+        write(tmp_path / "photos" / folder, "same.png", color, (8, 8))
+    make_trainer(callbacks=[Predictions()]).predict(Classifier(Brightest()), loader(tmp_path / "photos"))
+    for folder, label in (("a", 0), ("b", 2)):
+        with Image.open(tmp_path / "predictions" / folder / "same.png") as written:
+            assert set(written.tobytes()) == {label}
+
+
+def test_images_that_would_share_a_prediction_are_told(tmp_path):
+    for name in ("a.png", "a-b.png", "a.jpg"):
+        write(tmp_path, name, (0, 0, 0), (8, 8))
+    with pytest.raises(DataError, match="a: two images have this name but for their endings; rename one"):
+        loader(tmp_path)
