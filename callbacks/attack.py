@@ -6,18 +6,17 @@ A batch is a dict, and its items are replaced before the LightningModule sees th
 import os
 import re
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from attacks import Adversary, undisturbed
+from attacks import Adversary, AttackCallable, undisturbed
 from attacks.adversary import outside_inference
 from attacks.seeds import mix
 
-AnyAttack = Adversary | Callable[..., Tensor]
+AnyAttack = Adversary | AttackCallable
 
 
 class Attack(Callback):
@@ -37,8 +36,8 @@ class Attack(Callback):
 
     def __init__(
         self,
-        train: Adversary | Callable[..., Tensor] | None = None,
-        evaluate: dict[str, Adversary | Callable[..., Tensor]] | None = None,
+        train: AnyAttack | None = None,
+        evaluate: dict[str, AnyAttack] | None = None,
         fraction: float = 1.0,
     ) -> None:
         if not 0 <= fraction <= 1:
@@ -95,11 +94,13 @@ class Attack(Callback):
 
     @staticmethod
     def _run(attack: AnyAttack, pl_module: LightningModule, batch: dict[str, Any], seed: Tensor) -> Tensor:
-        # Anybody's callable may sit here, so its caller sees to modes, gradients, generators and inference mode.
-        network = pl_module.get_submodule("network")
+        network, region = pl_module.get_submodule("network"), batch.get("region")
+        image, label = batch["image"], batch["label"]
+        if isinstance(attack, Adversary):  # leaves the network as it was by itself
+            return attack(network, image, label, seed=seed, region=region)
         with undisturbed(network):
-            image, label = outside_inference(batch["image"]), outside_inference(batch["label"])
-            return attack(network, image, label, seed=seed, region=batch.get("region")).detach()
+            image, label = outside_inference(image), outside_inference(label)
+            return attack(network, image, label, seed=seed, region=region).detach()
 
 
 def is_logged(trainer: Trainer, batch_idx: int) -> bool:
