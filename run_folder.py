@@ -22,8 +22,8 @@ def run_folder(runs: Path, name: str, resume: bool) -> Path:
         resume: take the newest run of that name instead, if there is one.
     """
     if (_get_rank() or 0) == 0:
-        taken = [folder for folder in _numbered(runs, name) if folder.exists()]
-        folder = taken[-1] if taken and resume else _numbered(runs, name)[len(taken)]
+        *taken, free = _numbered(runs, name)
+        folder = taken[-1] if taken and resume else free
         folder.mkdir(parents=True, exist_ok=True)
         os.environ[_SHARED] = str(folder)
         if _launch():
@@ -36,7 +36,8 @@ def run_folder(runs: Path, name: str, resume: bool) -> Path:
 
 def newest_run(runs: Path, name: str) -> Path | None:
     """The newest run of that name."""
-    return next((folder for folder in reversed(_numbered(runs, name)) if folder.exists()), None)
+    *taken, _ = _numbered(runs, name)
+    return taken[-1] if taken else None
 
 
 def _numbered(runs: Path, name: str) -> list[Path]:

@@ -5,7 +5,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-IGNORE_INDEX = 255
+from attacks.objectives import IGNORE_INDEX
 
 
 def picture(image: Tensor) -> Image.Image:

@@ -57,13 +57,14 @@ def label_map(annotations: coco.COCO, image_id: int) -> np.ndarray:
     """The label map of an image: uint8 `(H, W)`, classes 0..20, 255 where instances overlap."""
     image = annotations.imgs[image_id]
     label = np.zeros((image["height"], image["width"]), dtype=np.uint8)
-    covered = np.zeros_like(label)
+    covered, overlap = np.zeros(label.shape, dtype=bool), np.zeros(label.shape, dtype=bool)
     for annotation in annotations.imgToAnns[image_id]:
         if annotation["category_id"] in CATEGORIES:
             mask = annotations.annToMask(annotation).astype(bool)
             label[mask] = CATEGORIES.index(annotation["category_id"])
-            covered[mask] += covered[mask] < 2
-    label[covered > 1] = IGNORE_INDEX
+            overlap |= covered & mask
+            covered |= mask
+    label[overlap] = IGNORE_INDEX
     return label
 
 
@@ -88,8 +89,8 @@ def _load(path: Path, root: Path) -> coco.COCO:
                     raise DataError(
                         f"{path}: record {key} has no {', '.join(sorted(keys - record.keys()))}; fetch the file again"
                     )
+    except DataError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(f"{path}: no COCO annotation file ({error!r}); fetch it again") from None
     return annotations

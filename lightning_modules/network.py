@@ -106,16 +106,11 @@ def _builder(name: str) -> Callable[..., nn.Module]:
 
 def _published(name: str, weights: str) -> models.WeightsEnum:
     _builder(name)
-    choices = [] if name in SMALL else list(models.get_model_weights(name))
-    for choice in choices:
-        if weights in (choice.name, "DEFAULT") and (weights != "DEFAULT" or choice.name == _default(name)):
-            return choice
-    names = ", ".join(choice.name for choice in choices) or "none"
-    raise NetworkError(f"{name} has no published weights {weights!r} (it has: {names}); give a file as ./weights.pt")
-
-
-def _default(name: str) -> str:
-    return models.get_model_weights(name).DEFAULT.name
+    choices = {} if name in SMALL else models.get_model_weights(name).__members__
+    if weights not in choices:
+        known = f"it has: {', '.join(choices) or 'none'}"
+        raise NetworkError(f"{name} has no published weights {weights!r} ({known}); give a file as ./weights.pt")
+    return choices[weights]
 
 
 def _statistic(published: models.WeightsEnum | None, which: str) -> Sequence[float]:

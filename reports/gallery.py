@@ -55,7 +55,7 @@ def write_page(runs: list[Path], page: Path) -> None:
 
 
 def metric_rows(runs: list[Path]) -> list[dict[str, Any]]:
-    """A row per run with results and version of the image: run, version, accuracy, miou (None for image labels)."""
+    """A row per run with results and version of the image: run, version, accuracy and, for label maps, miou."""
     rows = []
     for run in runs:
         if (run / "results.json").is_file():

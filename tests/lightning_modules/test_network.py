@@ -188,8 +188,11 @@ def test_weights_of_another_number_of_classes_are_refused(tmp_path):
         ({"name": "qqqqqq"}, ["unknown network 'qqqqqq'; see torchvision.models"]),
         ({"name": "fasterrcnn_resnet50_fpn"}, ["unknown network 'fasterrcnn_resnet50_fpn'"]),
         ({"name": "resnt18", "weights": "DEFAULT"}, ["did you mean resnet18"]),
-        ({"name": "resnet18", "weights": "V9"}, ["resnet18 has no", "'V9' (it has: IMAGENET1K_V1)", "./weights.pt"]),
-        ({"name": "resnet50", "weights": "V9"}, ["(it has: IMAGENET1K_V1, IMAGENET1K_V2)"]),
+        (
+            {"name": "resnet18", "weights": "V9"},
+            ["resnet18 has no", "'V9' (it has: IMAGENET1K_V1, DEFAULT)", "./weights.pt"],
+        ),
+        ({"name": "resnet50", "weights": "V9"}, ["(it has: IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT)"]),
         ({"name": "resnet_small", "weights": "DEFAULT"}, ["resnet_small has no", "(it has: none)"]),
         ({"name": "resnet18", "weights": "DEFAULT"}, ["resnet18 with num_classes=3", "1000"]),
         ({"name": "resnet18", "weights": "/nowhere/weights.pt"}, ["/nowhere/weights.pt: no such weights file"]),
