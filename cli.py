@@ -1,5 +1,6 @@
-"""The door: `python cli.py fit|validate|test|predict --config NAME.yaml`, and `python cli.py report RUN RUN ...`."""
+"""The door: `cli.py fit|validate|test|predict --config NAME.yaml`, and `report` and `convert`."""
 
+import os
 import sys
 
 
@@ -15,12 +16,16 @@ def main(args: list[str] | None = None) -> None:
             from reports.comparison import main as report
 
             report(arguments[1:])
+        elif arguments[:1] == ["convert"]:
+            from lightning_modules.weights import main as convert
+
+            convert(arguments[1:])
         else:
             from training_cli import run
 
             run(args)
     except Exception as error:
-        if not getattr(error, "one_line", False):
+        if not getattr(error, "one_line", False) or os.environ.get("SADDLE_DEBUG"):
             raise
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)

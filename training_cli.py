@@ -26,6 +26,9 @@ from run_folder import RunFolderError, newest_run, run_folder
 # Said of every module with such a hook that is used with a DataModule, though none of ours has that hook.
 warnings.filterwarnings("ignore", "You have overridden `on_after_batch_transfer`")
 
+# Said of frozen parts, which `Classifier` keeps in eval mode on purpose.
+warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
+
 CONFIGS = Path(__file__).parent / "configs"
 
 USER_ERRORS = (BatchError, DataError, NetworkError, MisconfigurationException, RunFolderError)
@@ -209,7 +212,9 @@ def run(args: ArgsType = None) -> TrainingCLI:
             save_config_callback=SaveConfig,
             save_config_kwargs={"save_to_log_dir": False},
             parser_class=Parser,
-            parser_kwargs={"description": "Adversarial training and synthesis; `report RUN RUN ...` compares runs."},
+            parser_kwargs={
+                "description": "Adversarial training and synthesis; `report` compares runs, `convert` weights."
+            },
             seed_everything_default=0,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,

@@ -21,8 +21,6 @@ from lightning_modules.weights import NetworkError
 OptimizerCallable = Callable[[Iterable], Optimizer]
 ScheduleCallable = Callable[[Optimizer, int], LRScheduler]
 
-DEFAULT_OPTIMIZER = partial(SGD, lr=0.02, momentum=0.9, weight_decay=1e-4)  # torchvision's segmentation reference
-
 FULL_PRECISIONS = ("32-true", "64-true", "16-mixed", "bf16-mixed")
 
 
@@ -40,30 +38,52 @@ class Classifier(LightningModule):
     Args:
         network: from `(B, 3, H, W)` to logits `(B, C)` or `(B, C, H, W)`; in train mode also `{"out", "aux"}`.
         loss: gives one value per sample, `(B,)`, from the network and the batch.
-        optimizer: makes the optimizer from parameters or parameter groups.
+        optimizer: makes the optimizer from parameters or parameter groups; by default SGD as in torchvision's
+            segmentation reference (lr 0.02, momentum 0.9, weight decay 0.0001).
         schedule: makes a learning rate scheduler from the optimizer and the run's number of optimizer steps; stepped
-            after each. `torch.optim.lr_scheduler.PolynomialLR` and `CosineAnnealingLR` have this shape.
+            after each. `Drops`, and torch's `PolynomialLR` and `CosineAnnealingLR`, have this shape.
         lr_multipliers: factors of the learning rate by prefix of the network's parameter names, such as
             `{model.aux_classifier: 10}`; the first that fits counts.
+        frozen: parts of the network that are left exactly as they are, such as `[model.backbone]`: their weights are
+            not trained, and their batch norm keeps its statistics.
+
+    Raises:
+        NetworkError: if the network has no such part.
     """
 
     def __init__(
         self,
         network: nn.Module,
         loss: Loss | Callable[[nn.Module, dict[str, Any]], Tensor] | None = None,
-        optimizer: OptimizerCallable = DEFAULT_OPTIMIZER,
+        optimizer: OptimizerCallable | None = None,
         schedule: ScheduleCallable | None = None,
         lr_multipliers: dict[str, float] | None = None,
+        frozen: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.network = network
+        self.frozen = tuple(frozen)
+        self._freeze()
         self.loss = loss or CrossEntropyLoss()
-        self.optimizer = optimizer
+        self.optimizer = optimizer or partial(SGD, lr=0.02, momentum=0.9, weight_decay=1e-4)
         self.schedule = schedule
         self.lr_multipliers = lr_multipliers or {}
         self.metrics: dict[str, DatasetMetrics] = {}
         self.results: dict[str, dict[str, Any]] = {}
         """What the last evaluation measured: `{version: {accuracy, miou, loss, samples, iou: {class: value}}}`."""
+
+    def _freeze(self) -> None:
+        parts = dict(self.network.named_modules())
+        for name in self.frozen:
+            if name not in parts:
+                known = ", ".join(key for key in parts if key and key.count(".") <= 1)
+                raise NetworkError(f"frozen: the network has no part {name!r}; it has {known}")
+            parts[name].requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "Classifier":
+        super().train(mode)
+        self._freeze()
+        return self
 
     def setup(self, stage: str) -> None:
         self.check(self.trainer.precision, self._class_names())
@@ -138,6 +158,8 @@ class Classifier(LightningModule):
             if parameter.requires_grad:
                 factors = [factor for prefix, factor in self.lr_multipliers.items() if name.startswith(prefix)]
                 groups.setdefault(factors[0] if factors else 1.0, []).append(parameter)
+        if not groups:
+            raise NetworkError("frozen: nothing of the network is left to train")
         optimizer = self.optimizer([{"params": parameters} for parameters in groups.values()])
         for group, factor in zip(optimizer.param_groups, groups, strict=True):
             group["lr"] *= factor

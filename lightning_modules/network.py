@@ -10,14 +10,26 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from lightning_modules.alexnet import AlexNetBN
+from lightning_modules.mnist_cnn import MNISTCNN
+from lightning_modules.preact_resnet import PreActResNet18
 from lightning_modules.small import SmallFCN, SmallResNet
-from lightning_modules.weights import NetworkError, load_weights
+from lightning_modules.weights import NetworkError, load_backbone, load_weights
+from lightning_modules.wide_resnet import DMWideResNet, WideResNet
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-SMALL: dict[str, Callable[..., nn.Module]] = {"fcn_small": SmallFCN, "resnet_small": SmallResNet}
-"""Our own networks for small images; every other name is torchvision's."""
+OWN: dict[str, Callable[..., nn.Module]] = {
+    "alexnet_bn": AlexNetBN,
+    "dm_wrn_28_10": DMWideResNet,
+    "fcn_small": SmallFCN,
+    "mnist_cnn": MNISTCNN,
+    "preact_resnet18": PreActResNet18,
+    "resnet_small": SmallResNet,
+    "wrn_28_10": WideResNet,
+}
+"""Networks by name that are not torchvision's; every other name is."""
 
 
 class Normalize(nn.Module):
@@ -28,8 +40,8 @@ class Normalize(nn.Module):
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
         return (image - self.mean) / self.std
@@ -42,12 +54,15 @@ class Network(nn.Module):
     head, to `{"out": logits, "aux": logits}`.
 
     Args:
-        name: a model of torchvision (`resnet50`, `fcn_resnet101`, ...), or `fcn_small` or `resnet_small`.
+        name: a model of torchvision (`resnet50`, `fcn_resnet101`, ...), or `wrn_28_10` (Wide ResNet), `dm_wrn_28_10`
+            (the same with SiLU), `preact_resnet18`, `alexnet_bn`, `mnist_cnn`, `resnet_small` or `fcn_small`.
         num_classes: number of classes C, background included.
-        weights: torchvision's name of published weights (`DEFAULT`, `COCO_WITH_VOC_LABELS_V1`, ...), or a file.
-        backbone_weights: the same for the backbone of a segmentation network; random if not given.
+        weights: torchvision's name of published weights (`DEFAULT`, `COCO_WITH_VOC_LABELS_V1`, ...), or a file: of
+            torchvision, RobustBench, the `robustness` library, ours, or safetensors. A file's code is never run.
+        backbone_weights: the same for the backbone of a segmentation network; random if not given. A file may be that
+            of a classifier, such as `imagenet_l2_3_0.pt`.
         aux: give a segmentation network its auxiliary head, used in training only.
-        mean: per-channel mean to normalise by; by default that of the published weights, else ImageNet's.
+        mean: per-channel mean to normalise by; by default that of the weights, else ImageNet's.
         std: per-channel standard deviation, likewise.
         channels_last: keep weights and activations in this memory format, faster for most convolutions.
 
@@ -72,10 +87,11 @@ class Network(nn.Module):
         self.normalize = Normalize(mean or _statistic(published, "mean"), std or _statistic(published, "std"))
         self.model = _build(name, num_classes, published, backbone_weights, aux)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        keep = [key for key, given in (("normalize.mean", mean), ("normalize.std", std)) if given is not None]
         if backbone_weights is not None and _is_file(backbone_weights):
-            load_weights(self.model.get_submodule("backbone"), Path(backbone_weights), drop=("fc.", "classifier."))
+            load_backbone(self, Path(backbone_weights), keep)
         if weights is not None and published is None:
-            load_weights(self, Path(weights))
+            load_weights(self, Path(weights), keep, any_normaliser=name not in OWN)
         self.to(memory_format=self.memory_format)
 
     def forward(self, image: Tensor) -> Tensor | dict[str, Tensor]:
@@ -94,9 +110,9 @@ def _is_file(weights: str) -> bool:
 
 
 def _builder(name: str) -> Callable[..., nn.Module]:
-    if name in SMALL:
-        return SMALL[name]
-    known = [*SMALL, *models.list_models(module=models), *models.list_models(module=models.segmentation)]
+    if name in OWN:
+        return OWN[name]
+    known = [*OWN, *models.list_models(module=models), *models.list_models(module=models.segmentation)]
     if name not in known:
         close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         advice = f"did you mean {', '.join(close)}?" if close else "see torchvision.models"
@@ -106,7 +122,7 @@ def _builder(name: str) -> Callable[..., nn.Module]:
 
 def _published(name: str, weights: str) -> models.WeightsEnum:
     _builder(name)
-    choices = {} if name in SMALL else models.get_model_weights(name).__members__
+    choices = {} if name in OWN else models.get_model_weights(name).__members__
     if weights not in choices:
         known = f"it has: {', '.join(choices) or 'none'}"
         raise NetworkError(f"{name} has no published weights {weights!r} ({known}); give a file as ./weights.pt")
@@ -122,7 +138,7 @@ def _build(
     name: str, num_classes: int, published: models.WeightsEnum | None, backbone_weights: str | None, aux: bool
 ) -> nn.Module:
     builder = _builder(name)
-    if name in SMALL:
+    if name in OWN:
         if aux or backbone_weights:
             raise NetworkError(f"{name} has no auxiliary head and no published backbone weights")
         return builder(num_classes=num_classes)

@@ -1,44 +1,157 @@
-"""Weights from files: data, never code."""
+"""Weights from files: data, never code.
 
-from collections.abc import Mapping
+All kinds of files come out under the names of `Network`: `model.` and the architecture's own name, and `normalize.mean`
+and `normalize.std` where the file has a normaliser.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
+
+from lightning_modules.unpickling import load_tensors
 
 
 class NetworkError(ValueError):
     """A network that does not exist, or weights that do not fit it; the message says which and what to do."""
 
+    one_line = True
 
-def load_weights(module: nn.Module, path: Path, drop: tuple[str, ...] = ()) -> None:
-    """Load a state dict into `module`, whole or not at all.
 
-    Args:
-        module: what the weights are for.
-        path: a file written by `torch.save`: a state dict, or a checkpoint of ours, whose `network.` prefix is dropped.
-        drop: prefixes of keys to leave out, such as the head of a classifier whose backbone is wanted.
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the weights of a network from a file; nothing in the file is executed.
+
+    Known are state dicts of torchvision and RobustBench, checkpoints of the `robustness` library and of
+    robust-models-transfer, our own checkpoints, and safetensors.
 
     Raises:
-        NetworkError: if the file is missing, is no state dict, holds anything but tensors and plain containers, or its
-            keys or shapes differ from the module's; nothing is executed and nothing changed then.
+        NetworkError: if the file is missing, or holds no state dict.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file() raises where a folder is closed to us
         raise NetworkError(f"{path}: no such weights file")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise NetworkError(
-            f"{path}: not a file of plain tensors ({str(error).partition(chr(10))[0] or 'cut short'})"
-        ) from error
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else content
-    if not isinstance(state, Mapping) or not all(
-        isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()
-    ):
+        content = load_file(path) if path.suffix == ".safetensors" else load_tensors(path)
+    except Exception as error:  # a broken pickle may raise anything
+        raise NetworkError(f"{path}: not a file of weights ({_reason(error)}); fetch it again") from error
+    state = _state_dict(content, path)
+    for prefix in ("module.", "network."):  # of DataParallel, and of our checkpoints
+        if any(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    if any(key.startswith("normalizer.") for key in state):
+        state = _of_robustness(state, path)
+    state = {_NORMALISERS.get(key, key): value for key, value in state.items()}
+    if not any(key.startswith("model.") for key in state):
+        state = {key if key.startswith("normalize.") else f"model.{key}": value for key, value in state.items()}
+    for key in ("normalize.mean", "normalize.std"):
+        if key in state:
+            state[key] = state[key].reshape(-1, 1, 1)
+    return state
+
+
+_NORMALISERS = {"mean": "normalize.mean", "mu": "normalize.mean", "std": "normalize.std", "sigma": "normalize.std"}
+"""Names of normalisers that are buffers of the architecture itself, in files of RobustBench."""
+
+
+def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
+    keys = ("state_dict", "model", "model_state_dict")
+    inner = [content[key] for key in keys if isinstance(content, Mapping) and isinstance(content.get(key), Mapping)]
+    state = inner[0] if inner else content
+    if not isinstance(state, Mapping) or not state:
         raise NetworkError(f"{path}: no state dict; save one with torch.save(network.state_dict(), path)")
-    state = {key.removeprefix("network."): value for key, value in state.items()}
-    state = {key: value for key, value in state.items() if not key.startswith(drop)}
-    own = module.state_dict()
+    for key, value in state.items():
+        if not isinstance(key, str) or not key.isprintable() or not isinstance(value, Tensor):
+            shown = f"{key!r:.80}" if isinstance(key, str) else f"a key of type {type(key).__name__}"
+            raise NetworkError(f"{path}: no state dict, {shown} is no tensor's name")
+    return dict(state)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error's message, which may quote a file."""
+    return "".join(filter(str.isprintable, str(error).partition("\n")[0])) or "cut short"
+
+
+def _of_robustness(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The `robustness` library keeps the weights twice, once in its attacker, and the normaliser beside them."""
+    for key, value in state.items():
+        if key.startswith("attacker.model.") and not _same(value, state.get(key.removeprefix("attacker."))):
+            raise NetworkError(f"{path}: {key} and its copy differ; fetch it again")
+    kept = {key: value for key, value in state.items() if key.startswith("model.")}
+    for name in ("mean", "std"):
+        if f"normalizer.new_{name}" not in state:
+            raise NetworkError(f"{path}: normalizer.new_{name} is missing from it; fetch it again")
+        kept[f"normalize.{name}"] = state[f"normalizer.new_{name}"]
+    return kept
+
+
+def _same(one: Tensor, other: Tensor | None) -> bool:
+    return other is not None and one.shape == other.shape and torch.equal(one, other)
+
+
+def load_weights(network: nn.Module, path: Path, keep: Sequence[str] = (), any_normaliser: bool = True) -> None:
+    """Load the weights of a whole network, or nothing at all.
+
+    Args:
+        network: has `normalize` and `model`.
+        path: what `read_weights` takes. Parts of it that are only used in training may be absent from the network.
+        keep: what the network keeps of its own, `normalize.mean` or `normalize.std`.
+        any_normaliser: take a file without a normaliser, for the network's own; else all of it must be in the file, or
+            be kept.
+
+    Raises:
+        NetworkError: if the keys or shapes in the file differ from the network's; it names them.
+    """
+    state, own = read_weights(path), network.state_dict()
+    lacking = [key for key in ("normalize.mean", "normalize.std") if key not in state and key not in keep]
+    if lacking and not any_normaliser:
+        raise NetworkError(
+            f"{path}: the weights come without their normaliser; give the network mean and std, "
+            "[0, 0, 0] and [1, 1, 1] if it took pixels as they are (most of RobustBench's do)"
+        )
+    for part in ("model.aux_classifier.", "model.sub_block1."):  # the latter is never used, in RobustBench either
+        if not any(key.startswith(part) for key in own):
+            state = {key: value for key, value in state.items() if not key.startswith(part)}
+    _load(network, _with_normaliser(state, own, keep), path)
+
+
+def load_backbone(network: nn.Module, path: Path, keep: Sequence[str] = ()) -> None:
+    """Load the backbone of a segmentation network from the weights of a classifier or of another segmentation network.
+
+    The normaliser comes along: the backbone was trained behind it. Arguments and errors are those of `load_weights`.
+    """
+    state = read_weights(path)
+    backbone = {key: value for key, value in state.items() if key.startswith("model.")}
+    if any(key.startswith("model.backbone.") for key in state):
+        backbone = {key: value for key, value in backbone.items() if key.startswith("model.backbone.")}
+    else:
+        head = ("model.fc.", "model.classifier.")
+        backbone = {
+            f"model.backbone.{key.removeprefix('model.')}": value
+            for key, value in backbone.items()
+            if not key.startswith(head)
+        }
+    own = {
+        key: value for key, value in network.state_dict().items() if key.startswith(("model.backbone.", "normalize."))
+    }
+    normaliser = {key: value for key, value in state.items() if key.startswith("normalize.")}
+    _load(network, _with_normaliser(backbone | normaliser, own, keep), path, own)
+
+
+def _with_normaliser(state: dict[str, Tensor], own: dict[str, Tensor], keep: Sequence[str]) -> dict[str, Tensor]:
+    """The weights with the network's own normaliser where that is to be kept, or the file has none."""
+    normaliser = {key: value for key, value in own.items() if key.startswith("normalize.")}
+    return normaliser | state | {key: own[key] for key in keep}
+
+
+def _load(network: nn.Module, state: dict[str, Tensor], path: Path, part: dict[str, Tensor] | None = None) -> None:
+    """Load all of a network, or a part of it, after looking whether keys and shapes are the same."""
+    own = network.state_dict() if part is None else part
+    # Batch norm's counters are without effect here, and files from before torch 0.4.1 have none.
+    state = {key: value for key, value in own.items() if key.endswith(".num_batches_tracked")} | state
     problems = {
         "missing": sorted(own.keys() - state.keys()),
         "unexpected": sorted(state.keys() - own.keys()),
@@ -51,4 +164,37 @@ def load_weights(module: nn.Module, path: Path, drop: tuple[str, ...] = ()) -> N
     ]
     if found:
         raise NetworkError(f"{path}: the weights do not fit: {'; '.join(found)}; check the name and num_classes")
-    module.load_state_dict(state)
+    network.load_state_dict(state, strict=part is None)
+
+
+def convert(source: Path, target: Path) -> None:
+    """Write the weights of any file that `read_weights` takes to a safetensors file, whole or not at all.
+
+    Raises:
+        NetworkError: if the source is no file of weights, the target's name does not end in `.safetensors`, or it
+            cannot be written.
+    """
+    if target.suffix != ".safetensors":
+        raise NetworkError(f"{target}: the name of a safetensors file ends in .safetensors")
+    state = {key: value.contiguous().clone() for key, value in read_weights(source).items()}
+    content = save(state, {"format": "pt", "source": source.name})  # save_file() makes files that only we may read
+    temporary = target.with_name(f".{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise NetworkError(f"{target}: cannot be written ({_reason(error)})") from error
+
+
+def main(args: list[str]) -> None:
+    """`convert SOURCE TARGET`: write the weights in a checkpoint to a safetensors file; nothing in it is executed."""
+    parser = argparse.ArgumentParser("cli.py convert", description=main.__doc__)
+    parser.add_argument("source", type=Path, help="a published checkpoint, such as imagenet_l2_3_0.pt, or one of a run")
+    parser.add_argument("target", type=Path, help="the file to write, NAME.safetensors")
+    options = parser.parse_args(args)
+    convert(options.source, options.target)
+    print(options.target.resolve())

@@ -1,8 +1,10 @@
+from collections import OrderedDict
 from functools import partial
 
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from networks import fcn, linear, per_pixel, ragged_labels, uniform
 from one_line import one_line
 from sklearn.metrics import jaccard_score
@@ -13,7 +15,8 @@ from torch.utils.data import DataLoader, default_collate
 
 from attacks import FGSM, L2, Linf
 from attacks.objectives import cross_entropy
-from lightning_modules import BatchError, Classifier, CrossEntropyLoss, NetworkError
+from callbacks import Attack
+from lightning_modules import BatchError, Classifier, CrossEntropyLoss, Network, NetworkError
 from lightning_modules.counts import count
 from lightning_modules.weights import load_weights
 
@@ -149,6 +152,98 @@ def test_multiplied_learning_rates_follow_the_schedule(trainer):
     run.fit(model, loader(batch_size=2))
     assert sorted(group["lr"] for group in run.optimizers[0].param_groups) == pytest.approx([0, 0])
     assert sorted(group["initial_lr"] for group in run.optimizers[0].param_groups) == pytest.approx([0.2, 2])
+
+
+# Frozen parts.
+
+
+def two_parts():
+    """A backbone and a head, each with weights, batch norm and dropout."""
+    parts = {"backbone": fcn(4).float(), "head": nn.Sequential(nn.BatchNorm2d(4), nn.Dropout(), nn.Conv2d(4, 3, 1))}
+    return nn.Sequential(OrderedDict(parts))
+
+
+IN_EVAL_MODE = pytest.mark.filterwarnings("ignore:Found .* in eval mode at the start of training")
+
+
+class Frozen(Callback):
+    """Keeps the modes of the parts of `two_parts`, and where gradients are."""
+
+    def __init__(self):
+        self.modes, self.gradients, self.moved = [], [], []
+
+    def note(self, trainer, pl_module, *_):
+        self.modes.append([{m.training for m in part.modules()} for part in pl_module.network])
+
+    on_train_start = on_train_batch_end = on_train_epoch_end = on_train_end = note
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        self.gradients.append([{p.grad is not None for p in part.parameters()} for part in pl_module.network])
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.moved.append((batch["image"] - batch["clean"]).abs().max().item())
+
+
+def fit_two_parts(trainer, frozen, **options):
+    """What is left after training with an attack: the module, what was noted, its state before, modes in the loss."""
+    network, spy, in_loss = two_parts(), Frozen(), []
+
+    def loss(network, batch):
+        in_loss.append([{m.training for m in part.modules()} for part in network])
+        return cross_entropy(network(batch["image"]), batch["label"])
+
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    module = Classifier(network, loss, frozen=frozen, **options)
+    attack = Attack(FGSM(Linf(0.1)), {"fgsm": FGSM(Linf(0.1))})
+    trainer(callbacks=[attack, spy], max_epochs=2).fit(module, loader(), loader())
+    return module, spy, before, in_loss
+
+
+def changed(module, before):
+    return {name for name, value in module.network.state_dict().items() if not torch.equal(value, before[name])}
+
+
+@IN_EVAL_MODE
+def test_a_frozen_part_is_left_exactly_as_it_is_while_the_others_train(trainer):
+    module, spy, before, in_loss = fit_two_parts(trainer, ["backbone"])
+    assert changed(module, before) == {name for name in before if name.startswith("head.")}
+    assert in_loss == [[{False}, {True}]] * 6
+    assert spy.modes == [[{False}, {True}]] * 10  # at the start, after each batch and validation, and at the end
+    assert spy.gradients == [[{False}, {True}]] * 6
+    assert spy.moved == pytest.approx([0.1] * 6)  # attacks see through it
+    trained = [p for group in module.optimizers().param_groups for p in group["params"]]
+    assert set(trained) == set(module.network.head.parameters())
+
+
+def test_nothing_is_frozen_unless_it_is_named(trainer):
+    module, spy, before, in_loss = fit_two_parts(trainer, [])
+    assert changed(module, before) == set(before)
+    assert in_loss == [[{True}, {True}]] * 6
+    assert spy.gradients == [[{True}, {True}]] * 6
+
+
+@IN_EVAL_MODE
+def test_a_part_of_a_part_is_frozen_alone(trainer):
+    module, _, before, in_loss = fit_two_parts(trainer, ["backbone.1", "head.2"], lr_multipliers={"backbone": 0.1})
+    frozen = {name for name in before if name.startswith(("backbone.1.", "head.2."))}
+    assert len(frozen) == 7
+    assert changed(module, before) == set(before) - frozen
+    assert in_loss == [[{True, False}, {True, False}]] * 6
+
+
+def test_a_frozen_part_stays_so_when_the_mode_is_set_by_hand():
+    module = classifier(two_parts(), frozen=["backbone"])
+    module.eval()
+    assert not module.network.head.training
+    assert module.train() is module
+    assert module.network.head.training and module.training
+    assert not any(part.training for part in module.network.backbone.modules())
+
+
+def test_a_part_that_the_network_does_not_have_is_named_in_one_line():
+    parts = ("frozen: the network has no part 'model.backbone'; it has backbone, backbone.0", "head, head.0")
+    with pytest.raises(NetworkError, match=one_line(*parts)):
+        classifier(two_parts(), frozen=["head", "model.backbone"])
 
 
 # The contract of batches.
@@ -389,12 +484,17 @@ def test_a_checkpoint_holds_the_network_and_nothing_else(trainer):
 
 
 def test_the_network_can_be_read_from_a_checkpoint(trainer, tmp_path):
-    model, network, run = classifier(schedule=PolynomialLR), per_pixel().float(), trainer()
-    run.fit(model, loader(), loader())
-    run.save_checkpoint(tmp_path / "last.ckpt")
-    assert not torch.equal(network.weight, model.network.weight)
+    """The state of optimizer, schedule and callbacks in it does not matter."""
+    model = Classifier(Network("fcn_small", 3, mean=(0.1, 0.2, 0.3)), schedule=PolynomialLR)
+    saving = ModelCheckpoint(tmp_path, "last", monitor="val/clean/miou")
+    trainer(callbacks=saving, enable_checkpointing=True).fit(model, loader(batch_size=7), loader())
+    content = torch.load(tmp_path / "last.ckpt", weights_only=False)
+    assert content["optimizer_states"][0]["state"] and content["lr_schedulers"] and content["callbacks"]
+    network = Network("fcn_small", 3)
+    assert not torch.equal(network.model.classifier[0].weight, model.network.model.classifier[0].weight)
     load_weights(network, tmp_path / "last.ckpt")
-    assert torch.equal(network.weight, model.network.weight)
+    expected = model.network.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())
 
 
 def test_the_default_loss_is_cross_entropy_with_an_auxiliary_head():

@@ -54,6 +54,15 @@ def test_a_classifier_by_name(name):
     assert (built.name, built.num_classes) == (name, 7)
 
 
+@pytest.mark.parametrize("name", network.OWN)
+def test_networks_of_our_own_by_name(name):
+    with torch.device("meta"):  # shapes alone: some are large
+        built = Network(name, 7).eval()
+        logits = built(torch.empty(2, 3, 64, 64))
+    assert type(built.model) is network.OWN[name]
+    assert logits.shape[:2] == (2, 7)
+
+
 @pytest.mark.parametrize("name", ["fcn_small", "lraspp_mobilenet_v3_large"])
 def test_a_segmentation_network_by_name(name):
     assert Network(name, 7).eval()(IMAGE).shape == (2, 7, 32, 32)
@@ -82,7 +91,7 @@ class NamedTuple(nn.Module):
 
 
 def test_a_named_tuple_becomes_a_dict(monkeypatch):
-    monkeypatch.setitem(network.SMALL, "named_tuple", NamedTuple)
+    monkeypatch.setitem(network.OWN, "named_tuple", NamedTuple)
     built = build("named_tuple")
     output = built.train()(IMAGE)
     torch.testing.assert_close(output["aux"], output["out"] + 1)
