@@ -106,16 +106,17 @@ def load_weights(network: nn.Module, path: Path, keep: Sequence[str] = (), any_n
         NetworkError: if the keys or shapes in the file differ from the network's; it names them.
     """
     state, own = read_weights(path), network.state_dict()
-    lacking = [key for key in ("normalize.mean", "normalize.std") if key not in state and key not in keep]
+    for part in ("model.aux_classifier.", "model.sub_block1."):  # the latter is never used, in RobustBench either
+        if not any(key.startswith(part) for key in own):
+            state = {key: value for key, value in state.items() if not key.startswith(part)}
+    lacking = {"normalize.mean", "normalize.std"} - state.keys() - set(keep)
+    state = _fitting(_with_normaliser(state, own, keep), own, path)
     if lacking and not any_normaliser:
         raise NetworkError(
             f"{path}: the weights come without their normaliser; give the network mean and std, "
             "[0, 0, 0] and [1, 1, 1] if it took pixels as they are (most of RobustBench's do)"
         )
-    for part in ("model.aux_classifier.", "model.sub_block1."):  # the latter is never used, in RobustBench either
-        if not any(key.startswith(part) for key in own):
-            state = {key: value for key, value in state.items() if not key.startswith(part)}
-    _load(network, _with_normaliser(state, own, keep), path)
+    network.load_state_dict(state)
 
 
 def load_backbone(network: nn.Module, path: Path, keep: Sequence[str] = ()) -> None:
@@ -138,7 +139,8 @@ def load_backbone(network: nn.Module, path: Path, keep: Sequence[str] = ()) -> N
         key: value for key, value in network.state_dict().items() if key.startswith(("model.backbone.", "normalize."))
     }
     normaliser = {key: value for key, value in state.items() if key.startswith("normalize.")}
-    _load(network, _with_normaliser(backbone | normaliser, own, keep), path, own)
+    state = _fitting(_with_normaliser(backbone | normaliser, own, keep), own, path)
+    network.load_state_dict(state, strict=False)
 
 
 def _with_normaliser(state: dict[str, Tensor], own: dict[str, Tensor], keep: Sequence[str]) -> dict[str, Tensor]:
@@ -147,9 +149,8 @@ def _with_normaliser(state: dict[str, Tensor], own: dict[str, Tensor], keep: Seq
     return normaliser | state | {key: own[key] for key in keep}
 
 
-def _load(network: nn.Module, state: dict[str, Tensor], path: Path, part: dict[str, Tensor] | None = None) -> None:
-    """Load all of a network, or a part of it, after looking whether keys and shapes are the same."""
-    own = network.state_dict() if part is None else part
+def _fitting(state: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The weights, after a look whether keys and shapes are the network's own; raises NetworkError if they are not."""
     # Batch norm's counters are without effect here, and files from before torch 0.4.1 have none.
     state = {key: value for key, value in own.items() if key.endswith(".num_batches_tracked")} | state
     problems = {
@@ -164,7 +165,7 @@ def _load(network: nn.Module, state: dict[str, Tensor], path: Path, part: dict[s
     ]
     if found:
         raise NetworkError(f"{path}: the weights do not fit: {'; '.join(found)}; check the name and num_classes")
-    network.load_state_dict(state, strict=part is None)
+    return state
 
 
 def convert(source: Path, target: Path) -> None:

@@ -190,7 +190,7 @@ def test_a_key_that_does_not_exist_in_a_config(capsys):
 def test_weights_that_do_not_fit(capsys):
     torch.save({"a": torch.zeros(1)}, "other.pt")
     line = error_of(capsys, "fit", *QUICK, "--model.network.init_args.weights", "./other.pt")
-    assert "other.pt: the weights do not fit" in line and "1 unexpected (a)" in line
+    assert "other.pt: the weights do not fit" in line and "1 unexpected (model.a)" in line
 
 
 def test_a_report_on_no_run(capsys):
