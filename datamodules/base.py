@@ -2,16 +2,18 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
-from torchvision.transforms.v2 import Transform
 
-from datamodules.samples import DataError, LabelledImages, UnlabelledImages
-from datamodules.transforms import eval_transform, train_transform
+from datamodules.images import DataError
+from datamodules.samples import LabelledImages, UnlabelledImages
+from datamodules.transforms import RandomScaleCrop, Resize
 
 Split = Literal["train", "val", "test"]
 
@@ -37,9 +39,9 @@ class DataModule(LightningDataModule, ABC):
     def make_set(self, split: Split) -> Dataset[dict[str, Any]]:
         """The data set of a split; raises DataError if it is missing or broken."""
 
-    def predict_transform(self) -> Transform:
-        """What happens to an image to predict: the same as in evaluation."""
-        return eval_transform(None)
+    def predict_transform(self) -> Callable[[Tensor], Tensor]:
+        """What happens to an image to predict, uint8 `(3, H, W)`: the same as in evaluation."""
+        return Resize(None).image
 
     def setup(self, stage: str) -> None:
         if stage == "predict":
@@ -122,14 +124,12 @@ class SegmentationDataModule(DataModule):
     @abstractmethod
     def make_set(self, split: Split) -> LabelledImages: ...
 
-    def predict_transform(self) -> Transform:
-        return eval_transform(self.eval_size)
+    def predict_transform(self) -> Callable[[Tensor], Tensor]:
+        return Resize(self.eval_size).image
 
-    def transform(self, split: Split) -> Transform:
+    def transform(self, split: Split) -> RandomScaleCrop | Resize:
         """The transform of a split: augmentation for training only."""
-        if split == "train":
-            return train_transform(self.crop, self.scale, self.flip)
-        return eval_transform(self.eval_size)
+        return RandomScaleCrop(self.crop, self.scale, self.flip) if split == "train" else Resize(self.eval_size)
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Pairs of images and label maps, read, checked and made into the samples of a batch."""
+"""Data sets: the samples of a batch, made from files or arrays."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -7,33 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
-from torchvision.transforms.v2 import Transform
-from torchvision.transforms.v2 import functional as F
 
-IGNORE_INDEX = 255
-
-
-class DataError(ValueError):
-    """Data that is missing, broken or of another layout; the message names the file and the remedy."""
-
-
-def read_image(path: Path) -> tv_tensors.Image:
-    """An image as uint8 `(3, H, W)`; grey and CMYK files become RGB."""
-    image = _open(path)
-    if image.mode.startswith(("I", "F")):
-        raise DataError(f"{path}: an image of more than 8 bits a channel ({image.mode}); convert it to 8 bits")
-    return tv_tensors.Image(F.pil_to_tensor(image.convert("RGB")))
-
-
-def read_label_map(path: Path) -> np.ndarray:
-    """The values of a single-channel or palette image as stored, `(H, W)`."""
-    label = np.asarray(_open(path))
-    if label.ndim != 2 or label.dtype.kind not in "iu":
-        raise DataError(f"{path}: a label map has one channel of class indices, this is {label.shape} {label.dtype}")
-    return label
+from datamodules.images import IGNORE_INDEX, DataError, check_labels, image_endings, read_image, read_label_map
 
 
 class LabelFiles:
@@ -44,18 +22,7 @@ class LabelFiles:
 
     def __call__(self, index: int) -> np.ndarray:
         label = read_label_map(self.paths[index])
-        return np.where(np.isin(label, self.void), IGNORE_INDEX, label)
-
-
-def _open(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image.copy()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such image; is the data set complete?") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: corrupt or truncated image ({error}); fetch it again or remove it") from None
+        return np.where(np.isin(label, self.void), IGNORE_INDEX, label) if self.void else label
 
 
 class LabelledImages(Dataset[dict[str, Any]]):
@@ -65,11 +32,15 @@ class LabelledImages(Dataset[dict[str, Any]]):
         images: the image files.
         read_label: gives the label map of image i: an integer array `(H, W)`, 255 = void.
         num_classes: labels lie in `[0, num_classes)` or are 255.
-        transform: of torchvision's v2, applied to image, label map and region together.
+        transform: from image and label map, uint8, to image float32, label map and region.
     """
 
     def __init__(
-        self, images: Sequence[Path], read_label: Callable[[int], np.ndarray], num_classes: int, transform: Transform
+        self,
+        images: Sequence[Path],
+        read_label: Callable[[int], np.ndarray],
+        num_classes: int,
+        transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]],
     ) -> None:
         if num_classes > IGNORE_INDEX:
             raise DataError(f"{num_classes} classes: a label map holds at most {IGNORE_INDEX}, since 255 means void")
@@ -86,25 +57,47 @@ class LabelledImages(Dataset[dict[str, Any]]):
             sizes = f"the image is {tuple(image.shape[-2:])} pixels, its label map {label.shape}"
             raise DataError(f"{path}: {sizes}; give both one size")
         check_labels(label, self.num_classes, path)
-        sample = self.transform(
-            {
-                "image": image,
-                "label": tv_tensors.Mask(label.astype(np.uint8)),
-                "region": tv_tensors.Mask(torch.ones(label.shape, dtype=torch.uint8)),
-            }
-        )
-        region = (sample["region"] == 1).unsqueeze(0)
-        return {"image": sample["image"], "label": sample["label"].long(), "region": region, "index": index}
+        pixels, classes, region = self.transform(image, torch.from_numpy(label.astype(np.uint8)))
+        return {"image": pixels, "label": classes.long(), "region": region.unsqueeze(0), "index": index}
 
 
-def check_labels(label: np.ndarray, num_classes: int, path: Path) -> None:
-    """Raises DataError if a label is neither a class nor void."""
-    wrong = label[(label != IGNORE_INDEX) & ((label < 0) | (label >= num_classes))]
-    if wrong.size:
-        raise DataError(
-            f"{path}: the label map has label {int(wrong[0])} outside the {num_classes} classes 0..{num_classes - 1}; "
-            f"map it to a class or to {IGNORE_INDEX} (void)"
-        )
+class ClassifiedImages(Dataset[dict[str, Any]]):
+    """Images with a class each: samples of `image`, `label`, `index`, and `box` where there are boxes.
+
+    A box is float32 `(4,)`: left, top, right and bottom in pixels of the image that the sample holds.
+
+    Args:
+        images: the image files, or the images themselves: uint8 `(N, 1 or 3, H, W)`.
+        labels: the classes, `(N,)`.
+        transform: of torchvision's v2, applied to image and box together.
+        boxes: left, top, right and bottom, `(N, 4)`, in pixels of the stored images.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Path] | Tensor,
+        labels: Sequence[int] | np.ndarray,
+        transform: Callable[[dict[str, Any]], dict[str, Any]],
+        boxes: np.ndarray | None = None,
+    ) -> None:
+        self.images, self.labels, self.transform = images, np.asarray(labels, dtype=np.int64), transform
+        self.boxes = boxes
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        stored = self.images[index]
+        image = tv_tensors.Image(stored.expand(3, -1, -1)) if isinstance(stored, Tensor) else read_image(stored)
+        sample: dict[str, Any] = {"image": image}
+        if self.boxes is not None:
+            box = torch.tensor(self.boxes[index], dtype=torch.float32)
+            size: Any = tuple(image.shape[-2:])
+            sample["box"] = tv_tensors.BoundingBoxes(box[None], format="XYXY", canvas_size=size)
+        sample = self.transform(sample)
+        if "box" in sample:
+            sample["box"] = sample["box"][0]
+        return {**sample, "label": int(self.labels[index]), "index": index}
 
 
 class UnlabelledImages(Dataset[dict[str, Any]]):
@@ -114,8 +107,8 @@ class UnlabelledImages(Dataset[dict[str, Any]]):
     which must not be the same) and its `size` (H, W) in pixels.
     """
 
-    def __init__(self, folder: Path, transform: Transform) -> None:
-        readable = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    def __init__(self, folder: Path, transform: Callable[[Tensor], Tensor]) -> None:
+        readable = image_endings()
         files = sorted(folder.rglob("*")) if folder.is_dir() else []
         self.images = [path for path in files if path.suffix.lower() in readable and path.name[0] != "."]
         if not self.images:
@@ -134,17 +127,3 @@ class UnlabelledImages(Dataset[dict[str, Any]]):
         size = tuple(image.shape[-2:])
         file = {"path": str(self.images[index]), "name": self.names[index], "size": size}
         return {"image": self.transform(image), "index": index, **file}
-
-
-def files_by_stem(folder: Path) -> dict[str, Path]:
-    """The files of a folder by stem, in order, hidden ones left out; raises DataError if there are none."""
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    found: dict[str, Path] = {}
-    for path in files:
-        if path.is_file() and not path.name.startswith("."):
-            if path.stem in found:
-                raise DataError(f"{found[path.stem]} and {path.name}: two files of one name; keep one")
-            found[path.stem] = path
-    if not found:
-        raise DataError(f"{folder}: no such folder, or no files in it")
-    return found

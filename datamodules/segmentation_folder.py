@@ -1,11 +1,13 @@
 """Any data set of image and label-map folders, such as CamVid or a user's own."""
 
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from datamodules.base import SegmentationDataModule, Split
-from datamodules.samples import DataError, LabelFiles, LabelledImages, files_by_stem
+from datamodules.images import DataError, files_by_stem
+from datamodules.samples import LabelFiles, LabelledImages
 
 
 class SegmentationFolder(SegmentationDataModule):
@@ -19,14 +21,6 @@ class SegmentationFolder(SegmentationDataModule):
         images: folder of a split's images below root, `{split}` being train, val or test.
         labels: folder of its label maps, likewise.
         void: values of the label maps to leave out of every loss and metric, besides 255.
-        batch_size: training samples per step and device.
-        crop: side of the square training crops, in pixels.
-        scale: range of the short side's random length before cropping, in pixels.
-        flip: probability of a horizontal flip.
-        eval_size: short side in evaluation, images and labels alike; or height and width; or null for native size.
-        eval_batch_size: evaluation samples per step and device; more than 1 needs images of one size.
-        num_workers: processes per device that read data.
-        predict_images: folder of images for `predict`.
     """
 
     def __init__(
@@ -36,16 +30,9 @@ class SegmentationFolder(SegmentationDataModule):
         images: str = "images/{split}",
         labels: str = "labels/{split}",
         void: list[int] | None = None,
-        batch_size: int = 4,
-        crop: int = 480,
-        scale: tuple[int, int] = (260, 1040),
-        flip: float = 0.5,
-        eval_size: int | tuple[int, int] | None = 520,
-        eval_batch_size: int = 1,
-        num_workers: int = 4,
-        predict_images: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(root, batch_size, crop, scale, flip, eval_size, eval_batch_size, num_workers, predict_images)
+        super().__init__(root, **kwargs)
         self.classes = tuple(classes)
         self.images, self.labels, self.void = images, labels, void or []
 
@@ -68,5 +55,5 @@ def _size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.size
-    except OSError as error:
+    except Exception as error:  # each format's reader has errors of its own
         raise DataError(f"{path}: no readable image ({error}); remove it or fetch it again") from None

@@ -1,31 +1,127 @@
-"""What happens to images and label maps between disk and batch, as torchvision's segmentation reference does it."""
+"""What happens to images, label maps and boxes between disk and batch."""
+
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
 from torchvision import tv_tensors
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
 
-from datamodules.samples import IGNORE_INDEX
+from datamodules.images import IGNORE_INDEX
 
 
-def train_transform(crop: int, scale: tuple[int, int], flip: float) -> v2.Compose:
-    """Resize the short side to a random length of `scale`, flip with probability `flip`, crop at random.
+class RandomScaleCrop:
+    """Scales the short side to a random length, flips and crops at random, as torchvision's segmentation reference.
 
-    What the crop pads is black, void and outside the region.
+    The window is cut out before it is scaled, not after: the same picture but for rounding, in half the time. What a
+    picture smaller than the crop leaves open is black, void and outside the region.
+
+    Args:
+        crop: side of the square crops, in pixels.
+        scale: range of the short side's length, in pixels.
+        flip: probability of a horizontal flip.
     """
+
+    def __init__(self, crop: int, scale: tuple[int, int], flip: float) -> None:
+        self.crop, self.scale, self.flip = crop, scale, flip
+
+    def __call__(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """From uint8 `(3, H, W)` and `(H, W)` to image float32, label uint8 and region bool of the crop's size."""
+        height, width = label.shape
+        short = _draw(*self.scale)
+        whole = [side * short // min(height, width) for side in (height, width)]
+        size = [min(self.crop, side) for side in whole]
+        window = [max(1, round(side * s / w)) for side, s, w in zip((height, width), size, whole, strict=True)]
+        top, left = _draw(0, height - window[0]), _draw(0, width - window[1])
+        part = (..., slice(top, top + window[0]), slice(left, left + window[1]))
+        image, label = _resized(image[part], label[part], size)
+        if torch.rand(()) < self.flip:
+            image, label = image.flip(-1), label.flip(-1)
+        above, before = _draw(0, self.crop - size[0]), _draw(0, self.crop - size[1])
+        padding = (before, self.crop - size[1] - before, above, self.crop - size[0] - above)
+        region = torch.ones(size, dtype=torch.bool)
+        if any(padding):
+            image, label = pad(image, padding), pad(label, padding, value=IGNORE_INDEX)
+            region = pad(region, padding)
+        return _to_float(image), label, region
+
+
+class Resize:
+    """Scales to a short side (int), to a height and width, or not at all (None); label maps without mixing labels."""
+
+    def __init__(self, size: int | Sequence[int] | None) -> None:
+        self.size = [size] if isinstance(size, int) else size
+
+    def __call__(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """From uint8 `(3, H, W)` and `(H, W)` to image float32, label uint8 and a region that is all of it."""
+        if self.size is not None:
+            image, label = _resized(image, label, self.size)
+        return _to_float(image), label, torch.ones(label.shape, dtype=torch.bool)
+
+    def image(self, image: Tensor) -> Tensor:
+        """The same for an image alone."""
+        return _to_float(image if self.size is None else F.resize_image(image, list(self.size)))
+
+
+def _draw(low: int, high: int) -> int:
+    """A random integer, both ends included, from torch's generator: each worker has its own."""
+    return int(torch.randint(low, high + 1, ()))
+
+
+def _resized(image: Tensor, label: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    return F.resize_image(image, list(size), antialias=True), F.resize_mask(label[None], list(size))[0]
+
+
+def _to_float(image: Tensor) -> Tensor:
+    return F.to_dtype_image(image.as_subclass(Tensor), torch.float32, scale=True)
+
+
+class Lighting(nn.Module):
+    """Adds random amounts of ImageNet's principal colours to an image (Krizhevsky et al. 2012, sec. 4.1).
+
+    Args:
+        std: standard deviation of the amounts; 0.05 in the `robustness` library, 0.1 in the paper.
+    """
+
+    EIGENVALUES = torch.tensor([0.2175, 0.0188, 0.0045])
+    EIGENVECTORS = torch.tensor([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.std = std
+
+    def forward(self, sample: dict[str, Tensor]) -> dict[str, Tensor]:
+        color = self.EIGENVECTORS @ (torch.randn(3) * self.std * self.EIGENVALUES)
+        return {**sample, "image": (sample["image"] + color.view(3, 1, 1)).clamp(0, 1)}
+
+
+def photograph_training(
+    crop: int, scale: tuple[float, float], flip: float, jitter: float, lighting: float
+) -> v2.Compose:
+    """Of samples with an `image` and perhaps a `box`: a random part, resized and flipped, its colours changed."""
     return v2.Compose(
         [
-            v2.RandomResize(scale[0], scale[1] + 1),
+            v2.RandomResizedCrop(crop, scale, antialias=True),
             v2.RandomHorizontalFlip(flip),
-            v2.RandomCrop(crop, pad_if_needed=True, fill={tv_tensors.Image: 0, tv_tensors.Mask: IGNORE_INDEX}),
+            *([v2.ColorJitter(jitter, jitter, jitter)] if jitter else []),
             *_to_tensors(),
+            *([Lighting(lighting)] if lighting else []),
         ]
     )
 
 
-def eval_transform(size: int | tuple[int, int] | None) -> v2.Compose:
-    """Resize the short side (or to a fixed height and width, or not at all); the labels are resized alike."""
-    resize = [] if size is None else [v2.Resize(size if isinstance(size, int) else list(size))]
-    return v2.Compose([*resize, *_to_tensors()])
+def photograph_evaluation(resize: int, crop: int) -> v2.Compose:
+    """Of samples or images: the middle, after the short side was resized."""
+    return v2.Compose([v2.Resize(resize, antialias=True), v2.CenterCrop(crop), *_to_tensors()])
+
+
+def small_training(size: int, padding: int, flip: float) -> v2.Compose:
+    """Of small images: shifted by up to `padding` pixels over black, and flipped."""
+    shift = [v2.RandomCrop(size, padding=padding)] if padding else []
+    mirror = [v2.RandomHorizontalFlip(flip)] if flip else []
+    return v2.Compose([*shift, *mirror, *_to_tensors()])
 
 
 def _to_tensors() -> list[v2.Transform]:

@@ -1,7 +1,11 @@
-"""PASCAL VOC 2012 segmentation."""
+"""PASCAL VOC 2012 segmentation, with or without the extra masks of the Semantic Boundaries Dataset."""
+
+from pathlib import Path
+from typing import Any
 
 from datamodules.base import SegmentationDataModule, Split
-from datamodules.samples import DataError, LabelFiles, LabelledImages
+from datamodules.images import DataError, Paths, files_by_stem, reading
+from datamodules.samples import LabelFiles, LabelledImages
 
 CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
@@ -14,21 +18,41 @@ class VOC(SegmentationDataModule):
 
     `root` holds `VOCdevkit/VOC2012/` with `JPEGImages/`, `SegmentationClass/` and `ImageSets/Segmentation/*.txt`. The
     test set is the validation set, VOC's own test labels being secret.
+
+    With SBD (Hariharan et al. 2011) training is `train_aug`: VOC's own training images with VOC's masks, and every
+    other image of SBD that is not in VOC's validation set; SBD's own training list holds some of that. Complete copies
+    give 10,582 images.
+
+    Args:
+        sbd: folder of SBD's masks: `benchmark_RELEASE/dataset/cls` (`.mat`), or `SegmentationClassAug` (`.png`).
     """
 
     classes = CLASSES
 
+    def __init__(self, root: str, sbd: str | None = None, **kwargs: Any) -> None:
+        super().__init__(root, **kwargs)
+        self.sbd = None if sbd is None else Path(sbd)
+        self.voc = self.root / "VOCdevkit" / "VOC2012"
+
     def make_set(self, split: Split) -> LabelledImages:
-        voc = self.root / "VOCdevkit" / "VOC2012"
-        names_file = voc / "ImageSets" / "Segmentation" / ("train.txt" if split == "train" else "val.txt")
-        if not names_file.is_file():
-            raise DataError(f"{names_file}: not found; {self.root} should hold VOCdevkit/VOC2012 as in VOC's archive")
-        names = names_file.read_text().split()
-        images = [voc / "JPEGImages" / f"{name}.jpg" for name in names]
-        labels = [voc / "SegmentationClass" / f"{name}.png" for name in names]
-        absent = [path for path in (*images, *labels) if not path.is_file()]
-        if absent or not names:
-            raise DataError(
-                f"{absent[0] if absent else names_file}: missing or empty, though {names_file.name} asks for it"
-            )
+        names = self._listed("train" if split == "train" else "val")
+        masks = {name: Path("SegmentationClass", f"{name}.png") for name in names}
+        if split == "train" and self.sbd is not None:
+            held_out = set(self._listed("val"))
+            found = {name: path for name, path in files_by_stem(self.sbd).items() if path.suffix in (".mat", ".png")}
+            if not found:
+                raise DataError(f"{self.sbd}: no masks of SBD in it; set --data.sbd to benchmark_RELEASE/dataset/cls")
+            masks = {name: path.absolute() for name, path in found.items() if name not in held_out} | masks
+        labels = Paths(self.voc, map(str, masks.values())).require("unpack VOC's archive again")
+        images = Paths(self.voc, (f"JPEGImages/{name}.jpg" for name in masks)).require("unpack VOC's archive again")
         return LabelledImages(images, LabelFiles(labels), len(CLASSES), self.transform(split))
+
+    def _listed(self, which: str) -> list[str]:
+        path = self.voc / "ImageSets" / "Segmentation" / f"{which}.txt"
+        if not path.is_file():
+            raise DataError(f"{path}: not found; {self.root} should hold VOCdevkit/VOC2012 as in VOC's archive")
+        with reading(path):
+            names = path.read_text().split()
+        if not names:
+            raise DataError(f"{path}: an empty list; unpack VOC's archive again")
+        return names

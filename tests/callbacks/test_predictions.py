@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from callbacks import Predictions
 from datamodules.samples import DataError, UnlabelledImages
-from datamodules.transforms import eval_transform
+from datamodules.transforms import Resize
 from lightning_modules import Classifier
 
 
@@ -17,7 +17,7 @@ def write(folder, name, color, size):
 
 
 def loader(folder, size=None):
-    return DataLoader(UnlabelledImages(folder, eval_transform(size)), 1)
+    return DataLoader(UnlabelledImages(folder, Resize(size).image), 1)
 
 
 class Brightest(nn.Conv2d):

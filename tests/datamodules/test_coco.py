@@ -1,14 +1,22 @@
+import gc
 import json
+import os
+import pickle
+import shutil
+from types import ModuleType
 
 import numpy as np
 import pytest
 from coco_reference import VOC_NAMES_IN_COCO, reference_label_map
 from one_line import one_line
+from PIL import Image
 from pycocotools import mask
 from tiny_data import COCO_CATEGORIES, COCO_GREY, COCO_IMAGES, COCO_TRAINABLE, write_coco
 
 from datamodules import COCO, DataError
-from datamodules.coco import CATEGORIES, label_map
+from datamodules.coco import CATEGORIES
+from datamodules.coco_annotations import Annotations
+from datamodules.images import read_label_map
 
 
 @pytest.fixture
@@ -41,6 +49,11 @@ def maps(dataset):
     return {image_id: dataset.read_label(index) for index, image_id in enumerate(ids(dataset))}
 
 
+def same(one, other):
+    """Whether two results of `maps` agree."""
+    return one.keys() == other.keys() and all(np.array_equal(one[image_id], other[image_id]) for image_id in one)
+
+
 def all_annotated(root):
     """Let images pass the filter of training: large stored areas, which label maps do not depend on."""
 
@@ -51,15 +64,19 @@ def all_annotated(root):
     change(root, "train2017", enlarge)
 
 
+# Labels
+
+
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_label_maps_equal_those_built_another_way(root, split):
     all_annotated(root)
     content = json.loads(annotations_file(root, f"{split}2017").read_text())
-    labels = maps(make(root).make_set(split))
-    assert len(labels) == {"train": 11, "val": 4}[split]
-    for image_id, label in labels.items():
-        assert label.dtype == np.uint8
-        assert np.array_equal(label, reference_label_map(content, image_id)), image_id
+    for _ in ("drawn", "kept"):
+        labels = maps(make(root).make_set(split))
+        assert len(labels) == {"train": 11, "val": 4}[split]
+        for image_id, label in labels.items():
+            assert label.dtype == np.uint8
+            assert np.array_equal(label, reference_label_map(content, image_id)), image_id
 
 
 def drawn(height, width, *boxes):
@@ -93,7 +110,7 @@ def test_an_image_without_annotations_is_background_and_not_void(root):
 def test_run_lengths_may_be_compressed(root):
     painted = drawn(40, 56, (1, 5, 20, 8, 30))
     encoded = mask.encode(np.asfortranarray(painted))
-    record = {"image_id": 37777, "category_id": 20, "iscrowd": 1, "area": 1.0, "bbox": [0, 0, 1, 1], "id": 1}
+    record = {"image_id": 37777, "category_id": 20, "area": 1.0, "id": 1}
     record["segmentation"] = {"size": encoded["size"], "counts": encoded["counts"].decode()}
     change(root, "val2017", lambda content: content["annotations"].append(record))
     assert np.array_equal(maps(make(root).make_set("val"))[37777], 17 * painted)
@@ -107,18 +124,46 @@ def test_many_overlapping_instances_are_void(root):
     assert np.array_equal(maps(make(root).make_set("val"))[37777], drawn(40, 56, (255, 4, 20, 4, 20)))
 
 
-def test_the_samples_label_is_the_label_map(root):
-    dataset = make(root).make_set("val")
-    for index in range(len(dataset)):
-        assert np.array_equal(dataset[index]["label"], dataset.read_label(index))
+@pytest.mark.parametrize("split", ["val", "train"])
+def test_the_samples_label_is_the_label_map(root, split):
+    data = make(root)
+    dataset = data.make_set(split)
+    dataset.transform = data.transform("val")
+    for index, label in enumerate(maps(dataset).values()):
+        assert np.array_equal(dataset[index]["label"], label)
+
+
+def test_a_label_map_does_not_depend_on_the_order_of_records(root):
+    expected = maps(make(root).make_set("train"))
+    for kind in ("annotations", "images", "categories"):
+        change(root, "train2017", lambda content, kind=kind: content[kind].reverse())
+        assert same(maps(make(root).make_set("train")), expected)
 
 
 def test_categories_are_in_the_order_of_vocs_classes():
-    assert len(CATEGORIES) == len(COCO.classes) == 21
-    assert [COCO_CATEGORIES[category] for category in CATEGORIES[1:]] == list(VOC_NAMES_IN_COCO)
+    assert len(CATEGORIES) == len(COCO.classes) - 1 == 20
+    assert list(VOC_NAMES_IN_COCO) == list(CATEGORIES)
+    assert set(CATEGORIES) < set(COCO_CATEGORIES.values())
     other_names = {"aeroplane": "airplane", "diningtable": "dining table", "motorbike": "motorcycle"}
     other_names |= {"pottedplant": "potted plant", "sofa": "couch", "tvmonitor": "tv"}
     assert [other_names.get(name, name) for name in COCO.classes[1:]] == list(VOC_NAMES_IN_COCO)
+
+
+def test_categories_are_known_by_their_names_whatever_their_ids(root):
+    """Files that were converted to and fro count categories anew."""
+    expected = maps(make(root).make_set("val"))
+
+    def renumber(content):
+        for category in content["categories"]:
+            category["id"] += 1000
+        for annotation in content["annotations"]:
+            annotation["category_id"] += 1000
+
+    change(root, "val2017", renumber)
+    assert same(maps(make(root).make_set("val")), expected)
+
+
+# Images
 
 
 def test_training_leaves_out_images_of_1000_annotated_pixels_or_less(root):
@@ -148,14 +193,50 @@ def test_a_grey_jpeg_becomes_rgb(root):
     assert np.array_equal(image[0], image[2])
 
 
-def test_reading_prints_nothing(root, capsys):
+def test_file_names_may_be_of_any_script_and_in_folders(root):
+    names = ["Grüße 世界.jpg", "below/a b.jpg"]
+    (root / "val2017" / "below").mkdir()
+    for number, name in enumerate(names):
+        (root / "val2017" / f"{(37777, 87038)[number]:012}.jpg").rename(root / "val2017" / name)
+
+    def rename(content):
+        for image in content["images"]:
+            if image["id"] in (37777, 87038):
+                image["file_name"] = names[image["id"] == 87038]
+
+    change(root, "val2017", rename)
+    dataset = make(root).make_set("val")
+    assert [path.relative_to(root / "val2017").as_posix() for path in dataset.images][:2] == names
+    assert dataset[0]["image"].shape == (3, 40, 56)
+
+
+def test_reading_prints_nothing(root, capfd):
     make(root).make_set("val")
-    assert capsys.readouterr() == ("", "")
+    assert capfd.readouterr() == ("", "")
+
+
+# Errors
 
 
 def test_a_missing_root_is_told(tmp_path):
     with pytest.raises(DataError, match=one_line("instances_train2017.json", "not found", "annotations/, train2017/")):
         make(tmp_path / "absent").make_set("train")
+
+
+def test_a_folder_in_place_of_the_annotation_file_is_told(root):
+    annotations_file(root, "val2017").unlink()
+    annotations_file(root, "val2017").mkdir()
+    with pytest.raises(DataError, match=one_line("instances_val2017.json", "not found")):
+        make(root).make_set("val")
+
+
+def test_an_annotation_file_that_cannot_be_read_is_told(root, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("datamodules.coco.digest", refuse)
+    with pytest.raises(DataError, match=one_line("instances_val2017.json", "Permission denied")):
+        make(root).make_set("val")
 
 
 def test_a_missing_folder_of_images_is_told(root):
@@ -168,6 +249,18 @@ def test_an_annotated_image_that_is_absent_is_told_before_training(root):
     (root / "train2017" / "000000118113.jpg").unlink()
     with pytest.raises(DataError, match=one_line("000000118113.jpg", "absent", "1 of 10 images", "train2017.zip")):
         make(root).make_set("train")
+
+
+def test_a_half_extracted_archive_is_told_before_training(root):
+    for path in sorted((root / "train2017").iterdir())[5:]:
+        path.unlink()
+    with pytest.raises(DataError, match=one_line("train2017/", "absent", "of 10 images", "unpack train2017.zip")):
+        make(root).make_set("train")
+
+
+def test_an_absent_image_that_training_leaves_out_is_not_missed(root):
+    (root / "train2017" / "000000574769.jpg").unlink()
+    assert len(make(root).make_set("train")) == len(COCO_TRAINABLE)
 
 
 @pytest.mark.parametrize(
@@ -210,9 +303,216 @@ def test_a_truncated_image_is_told(root):
         make(root).make_set("val")[0]
 
 
-def test_a_label_map_does_not_depend_on_the_order_of_instances(root):
-    annotations = make(root).make_set("train").read_label.args[0]
-    for image_id in COCO_TRAINABLE:
-        label = label_map(annotations, image_id)
-        annotations.imgToAnns[image_id].reverse()
-        assert np.array_equal(label_map(annotations, image_id), label)
+# The cache
+
+
+@pytest.fixture
+def draws(monkeypatch):
+    """Grows by one for each label map that is drawn."""
+    done, draw = [], Annotations.label_map
+    monkeypatch.setattr(Annotations, "label_map", lambda self, i: (done.append(i), draw(self, i))[1])
+    return done
+
+
+def kept_labels(folder):
+    """The label maps in a cache, by name."""
+    return {path.name: path for path in sorted(folder.rglob("labels/*.png"))}
+
+
+def test_a_label_map_is_drawn_once_and_kept_as_a_picture(root, draws):
+    for _ in range(3):
+        labels = maps(make(root).make_set("val"))
+    assert len(draws) == 4
+    kept = kept_labels(root / ".saddle")
+    assert list(kept) == [f"{image_id:012}.png" for image_id in labels]
+    for label, path in zip(labels.values(), kept.values(), strict=True):
+        assert np.array_equal(np.asarray(Image.open(path)), label)
+
+
+def test_a_label_map_is_drawn_when_it_is_asked_for_and_not_before(root, draws):
+    dataset = make(root).make_set("train")
+    assert not draws and not kept_labels(root)
+    dataset[3]
+    assert len(draws) == 1 and list(kept_labels(root)) == [f"{ids(dataset)[3]:012}.png"]
+
+
+def test_a_cache_belongs_to_the_content_of_its_annotation_file(root, draws):
+    """A changed file never reads it; the same content does, whatever its folder and date."""
+    original = annotations_file(root, "val2017").read_bytes()
+    first = maps(make(root).make_set("val"))
+    change(root, "val2017", lambda content: content["annotations"].clear())
+    assert not any(label.any() for label in maps(make(root).make_set("val")).values())
+    assert len(draws) == 8
+    annotations_file(root, "val2017").write_bytes(original)
+    assert same(maps(make(root).make_set("val")), first)
+    assert len(draws) == 8, "the first content's cache is still there"
+
+
+def test_training_and_validation_do_not_share_label_maps(root):
+    """Were both of one content, images of one id would still be images of two folders."""
+    for folder in ("train2017", "val2017"):
+        annotations_file(root, folder).write_bytes(annotations_file(root, "train2017").read_bytes())
+    for path in (root / "train2017").iterdir():
+        shutil.copy(path, root / "val2017")
+    maps(make(root).make_set("train"))
+    maps(make(root).make_set("val"))
+    assert len({path.parent for path in (root / ".saddle").rglob("labels/*.png")}) == 2
+
+
+def test_the_cache_may_be_chosen(root, tmp_path, draws):
+    for _ in range(2):
+        maps(make(root, cache=str(tmp_path / "mine")).make_set("val"))
+    assert len(draws) == len(kept_labels(tmp_path / "mine")) == 4
+    assert not (root / ".saddle").exists()
+
+
+def test_data_that_cannot_be_written_have_their_cache_in_the_users_folder(root, tmp_path, monkeypatch, draws):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    for _ in range(2):
+        maps(make(root).make_set("val"))
+    assert len(draws) == len(kept_labels(tmp_path / "home" / "saddle")) == 4
+    assert not (root / ".saddle").exists()
+
+
+def saved_as(image):
+    return lambda path: image.save(path)
+
+
+DAMAGES = {
+    "absent": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-30]),
+    "a byte": lambda path: path.write_bytes(path.read_bytes()[:-25] + b"\xaa" + path.read_bytes()[-24:]),
+    "text": lambda path: path.write_bytes(b"no picture"),
+    "folder": lambda path: (path.unlink(), path.mkdir()),
+    "size": saved_as(Image.new("L", (57, 40), 7)),
+    "turned": saved_as(Image.new("L", (40, 56), 7)),
+    "colors": saved_as(Image.new("RGB", (56, 40))),
+    "bits": saved_as(Image.new("1", (56, 40))),
+    "jpeg": lambda path: Image.new("RGB", (56, 40)).save(path, "JPEG"),
+    "16 bits": saved_as(Image.fromarray(np.full((40, 56), 300, dtype=np.uint16))),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_label_map_is_drawn_again(root, damage):
+    record = {"image_id": 37777, "category_id": 20, "area": 1.0, "id": 1}
+    record["segmentation"] = [[4, 4, 20, 4, 20, 20, 4, 20]]
+    change(root, "val2017", lambda content: content["annotations"].append(record))
+    expected = maps(make(root).make_set("val"))
+    kept = kept_labels(root)["000000037777.png"]
+    DAMAGES[damage](kept)
+    dataset = make(root).make_set("val")
+    assert same(maps(dataset), expected)
+    assert dataset[0]["label"].unique().tolist() == [0, 17]
+    assert damage == "folder" or np.array_equal(read_label_map(kept), expected[37777]), "whole again"
+
+
+def test_a_cache_may_be_deleted_at_any_time(root):
+    dataset = make(root).make_set("val")
+    expected = maps(dataset)
+    for _ in range(2):
+        shutil.rmtree(root / ".saddle")
+        assert same(maps(dataset), expected)
+    assert len(kept_labels(root)) == 4, "it fills again"
+    sent = pickle.dumps(dataset)
+    shutil.rmtree(root / ".saddle" / "labels", ignore_errors=True)
+    assert same(maps(pickle.loads(sent)), expected)
+
+
+@pytest.mark.parametrize("what", ["pathlib.Path.write_bytes", "os.replace", "pathlib.Path.mkdir", "os.open"])
+def test_a_cache_that_cannot_be_written_is_done_without(root, monkeypatch, what, draws):
+    """A full disk, and a folder that only seems to be writable."""
+    expected = maps(make(root, cache=str(root / "elsewhere")).make_set("val"))
+
+    def refuse(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(what, refuse)
+    dataset = make(root).make_set("val")
+    for _ in range(2):
+        assert same(maps(dataset), expected)
+    monkeypatch.undo()
+    assert what == "os.open" or not list((root / ".saddle").rglob("*.png*")), "no rest of a file"
+
+
+@pytest.mark.parametrize("name", [".saddle", "labels"])
+def test_a_file_in_place_of_the_cache_is_no_obstacle(root, name):
+    expected = maps(make(root, cache=str(root / "elsewhere")).make_set("val"))
+    folder = root / ".saddle"
+    if name == "labels":
+        make(root).make_set("val")
+        (folder,) = (path / "labels" for path in (root / ".saddle").iterdir())
+    folder.write_text("no folder")
+    dataset = make(root).make_set("val")
+    assert same(maps(dataset), expected) and same(maps(dataset), expected)
+    assert folder.read_text() == "no folder"
+
+
+def test_workers_fill_the_cache_together(root):
+    data = make(root, eval_batch_size=1)
+    data.num_workers = 2
+    for _ in range(2):
+        data.sets.clear()
+        data.setup("validate")
+        batches = list(data.val_dataloader())
+        content = json.loads(annotations_file(root, "val2017").read_text())
+        for image_id, batch in zip(ids(data.sets["val"]), batches, strict=True):
+            assert np.array_equal(batch["label"][0], reference_label_map(content, image_id))
+        assert len(kept_labels(root)) == 4
+    assert not list((root / ".saddle").rglob(".*.png*")), "no rest of a file"
+
+
+# Memory
+
+
+def write_many(root, number, instances):
+    """Annotations of empty files: enough to open the data set."""
+    (root / "val2017").mkdir(parents=True)
+    (root / "annotations").mkdir()
+    names = [f"{image_id:012}.jpg" for image_id in range(number)]
+    for name in names:
+        (root / "val2017" / name).touch()
+    images = [{"id": i, "file_name": name, "height": 480, "width": 640} for i, name in enumerate(names)]
+    square = [4.5, 4.5, 20.5, 4.5, 20.5, 20.5, 4.5, 20.5] * 5
+    annotations = [
+        {"id": i, "image_id": i % number, "category_id": 1, "area": 9.5, "segmentation": [square]}
+        for i in range(instances)
+    ]
+    categories = [{"id": i, "name": name} for i, name in COCO_CATEGORIES.items()]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    annotations_file(root, "val2017").write_text(json.dumps(content))
+    return root
+
+
+def objects_of(thing):
+    """How many objects a thing holds, classes and what modules hold aside."""
+    seen, waiting = {}, [thing]
+    while waiting:
+        one = waiting.pop()
+        if (
+            id(one) not in seen
+            and not isinstance(one, type | ModuleType)
+            and not callable(getattr(one, "__get__", None))
+        ):
+            seen[id(one)] = one
+            waiting.extend(gc.get_referents(one))
+    return len(seen)
+
+
+def test_a_data_set_holds_no_object_per_image_or_annotation(tmp_path):
+    """Each would be copied, bit by bit, in each worker."""
+    few, many = (write_many(tmp_path / str(number), number, 4 * number) for number in (10, 500))
+    few, many = make(few).make_set("val"), make(many).make_set("val")
+    assert len(few) == 10 and len(many) == 500
+    assert objects_of(many) == objects_of(few)
+
+
+def test_little_is_sent_to_a_worker(tmp_path):
+    """Names and places of images, and where the annotations lie."""
+    dataset = make(write_many(tmp_path, 300, 3000)).make_set("val")
+    assert dataset.read_label.annotations.numbers.nbytes > 900_000
+    sent = pickle.dumps(dataset)
+    assert len(sent) < 300 * 24 + 5000
+    assert np.array_equal(pickle.loads(sent).read_label(7), dataset.read_label(7))

@@ -7,108 +7,19 @@ from one_line import one_line
 from PIL import Image
 from tiny_data import picture, write_images
 
-from datamodules.samples import (
-    DataError,
-    LabelFiles,
-    LabelledImages,
-    UnlabelledImages,
-    check_labels,
-    files_by_stem,
-    read_image,
-    read_label_map,
-)
-from datamodules.transforms import eval_transform
+from datamodules.samples import ClassifiedImages, DataError, LabelFiles, LabelledImages, UnlabelledImages
+from datamodules.transforms import RandomScaleCrop, Resize
 
 
 @pytest.fixture
 def save(tmp_path):
-    """Saves an array or a picture under a name; gives its path."""
+    """Saves an array under a name; gives its path."""
 
     def save(content, name):
-        image = content if isinstance(content, Image.Image) else Image.fromarray(content)
-        image.save(tmp_path / name)
+        Image.fromarray(content).save(tmp_path / name)
         return tmp_path / name
 
     return save
-
-
-def test_an_image_is_read_pixel_by_pixel_channels_first(save):
-    pixels = picture(0, 40, 48)
-    image = read_image(save(pixels, "image.png"))
-    assert image.dtype == torch.uint8
-    assert np.array_equal(image, pixels.transpose(2, 0, 1))
-
-
-@pytest.mark.parametrize("name", ["grey.jpg", "grey.png"])
-def test_a_grey_image_becomes_rgb(save, name):
-    grey = Image.fromarray(picture(0, 40, 48)).convert("L")
-    image = read_image(save(grey, name))
-    assert image.shape == (3, 40, 48)
-    assert torch.equal(image[0], image[1]) and torch.equal(image[0], image[2])
-    assert np.abs(image[0].numpy().astype(int) - np.asarray(grey)).max() < 30
-
-
-@pytest.mark.parametrize(("mode", "name"), [("CMYK", "image.jpg"), ("RGBA", "image.png"), ("P", "image.png")])
-def test_other_modes_become_rgb_of_the_same_colors(save, mode, name):
-    red = Image.new("RGB", (40, 48), (220, 40, 40))
-    image = read_image(save(red.convert(mode), name))
-    assert image.shape == (3, 48, 40)
-    assert (image.float().mean((1, 2)) - torch.tensor([220.0, 40, 40])).abs().max() < 15
-
-
-def test_an_image_of_16_bits_is_not_clipped_to_white(save):
-    path = save(np.linspace(0, 65535, 1600).astype(np.uint16).reshape(40, 40), "deep.png")
-    with pytest.raises(DataError, match=one_line("deep.png", "bit")):
-        read_image(path)
-
-
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        ("cut.jpg", lambda data: data[: len(data) // 2]),
-        ("cut.png", lambda data: data[: len(data) // 2]),
-        ("header.png", lambda data: data[:20]),
-        ("page.jpg", lambda data: b"<html>404</html>"),
-        ("empty.jpg", lambda data: b""),
-    ],
-)
-def test_a_damaged_image_is_named(save, name, damage):
-    path = save(picture(0, 60, 60), name)
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError, match=one_line(name, "corrupt or truncated", "fetch it again")):
-        read_image(path)
-
-
-def test_a_missing_image_is_named(tmp_path):
-    with pytest.raises(DataError, match=one_line("absent.jpg", "no such image", "complete?")):
-        read_image(tmp_path / "absent.jpg")
-
-
-@pytest.mark.parametrize("mode", ["L", "P"])
-def test_a_label_map_is_read_as_stored(save, mode):
-    stored = np.array([[0, 7, 255], [1, 20, 11]], dtype=np.uint8)
-    image = Image.fromarray(stored)
-    if mode == "P":
-        image.putpalette([17, 3, 99] * 256)
-    assert np.array_equal(read_label_map(save(image, "label.png")), stored)
-
-
-def test_a_label_map_of_16_bits_keeps_large_values(save):
-    stored = np.array([[0, 300], [65535, 5]], dtype=np.uint16)
-    assert np.array_equal(read_label_map(save(stored, "label.png")), stored)
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "1"])
-def test_a_label_map_of_several_channels_or_one_bit_is_refused(save, mode):
-    path = save(Image.new(mode, (4, 4)), "label.png")
-    with pytest.raises(DataError, match=one_line("label.png", "one channel of class indices")):
-        read_label_map(path)
-
-
-def test_a_label_map_of_fractions_is_refused(save):
-    path = save(np.full((4, 4), 0.5, dtype=np.float32), "label.tif")
-    with pytest.raises(DataError, match=one_line("label.tif", "class indices")):
-        read_label_map(path)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -124,24 +35,13 @@ def test_a_void_value_may_be_larger_than_a_byte(save):
     assert LabelFiles([save(stored, "label.png")], void=[65535])(0).tolist() == [[0, 255]]
 
 
-@pytest.mark.parametrize("value", [12, 254, 256 + 3, 65535, -1])
-def test_a_label_outside_the_classes_is_told(tmp_path, value):
-    label = np.array([[0, 11, 255, value]], dtype=np.int32)
-    with pytest.raises(DataError, match=one_line("image.png", f"label {value} ", "12 classes 0..11", "255 (void)")):
-        check_labels(label, 12, tmp_path / "image.png")
-
-
-def test_all_classes_and_void_are_labels(tmp_path):
-    check_labels(np.array([[*range(12), 255]]), 12, tmp_path / "image.png")
-
-
 @pytest.fixture
 def labelled(save):
     """A data set of one image and the label map given."""
 
-    def labelled(label, num_classes=12):
+    def labelled(label, num_classes=12, transform=None):
         image, read = save(picture(0, 40, 48), "image.png"), LabelFiles([save(label, "label.png")])
-        return LabelledImages([image], read, num_classes, eval_transform(None))
+        return LabelledImages([image], read, num_classes, transform or Resize(None))
 
     return labelled
 
@@ -161,6 +61,15 @@ def test_a_sample_holds_image_label_region_and_index(labelled):
     assert sample["index"] == 0
 
 
+def test_a_sample_is_what_its_transform_makes_of_image_and_label(labelled):
+    dataset = labelled(np.zeros((40, 48), dtype=np.uint8), transform=RandomScaleCrop(64, (20, 20), 0.0))
+    sample = dataset[0]
+    assert sample["image"].shape == (3, 64, 64) and sample["label"].shape == (64, 64)
+    assert type(sample["image"]) is type(sample["label"]) is type(sample["region"]) is torch.Tensor
+    assert sample["region"].shape == (1, 64, 64) and sample["region"].sum() == 20 * 24
+    assert torch.equal(sample["region"][0], sample["label"] == 0)
+
+
 def test_a_label_map_of_another_size_is_told(labelled):
     with pytest.raises(DataError, match=one_line("image.png", "(40, 48)", "(48, 40)")):
         labelled(np.zeros((48, 40), dtype=np.uint8))[0]
@@ -172,12 +81,44 @@ def test_a_sample_with_a_label_outside_the_classes_is_told(labelled, value):
         labelled(np.full((40, 48), value, dtype=np.uint16))[0]
 
 
+def test_more_classes_than_a_label_map_can_hold_are_told(labelled):
+    label = np.zeros((40, 48), dtype=np.uint8)
+    assert len(labelled(label, 255)) == 1
+    with pytest.raises(DataError, match=one_line("256 classes", "at most 255", "void")):
+        labelled(label, 256)
+
+
+def identity(sample):
+    return sample
+
+
+def test_stored_images_are_classified_in_rgb():
+    images = torch.arange(2 * 5 * 4, dtype=torch.uint8).view(2, 1, 5, 4)
+    sample = ClassifiedImages(images, [7, 3], identity)[1]
+    assert sample.keys() == {"image", "label", "index"} and (sample["label"], sample["index"]) == (3, 1)
+    assert torch.equal(sample["image"], images[1].expand(3, -1, -1))
+
+
+def test_a_box_is_changed_with_its_image(save):
+    def mirror(sample):
+        width = sample["image"].shape[-1]
+        left, top, right, bottom = sample["box"][0]
+        box = torch.stack([width - right, top, width - left, bottom])[None]
+        return {"image": sample["image"].flip(-1), "box": box}
+
+    path = save(picture(0, 40, 48), "image.png")
+    sample = ClassifiedImages([path], [0], mirror, np.array([[3.5, 4, 20, 30]]))[0]
+    assert sample["box"].tolist() == [28, 4, 44.5, 30] and sample["box"].dtype == torch.float32
+    assert np.array_equal(sample["image"], picture(0, 40, 48).transpose(2, 0, 1)[:, :, ::-1])
+
+
 def test_images_to_predict_are_all_pictures_of_the_folder_in_order(tmp_path):
     paths = write_images(tmp_path / "pictures")
-    images = pickle.loads(pickle.dumps(UnlabelledImages(tmp_path / "pictures", eval_transform((24, 32)))))
+    images = pickle.loads(pickle.dumps(UnlabelledImages(tmp_path / "pictures", Resize((24, 32)).image)))
     samples = [images[index] for index in range(len(images))]
     assert [sample["path"] for sample in samples] == [str(path) for path in paths]
     assert [sample["index"] for sample in samples] == [0, 1, 2]
+    assert [sample["name"] for sample in samples] == ["below/third", "first", "second"]
     assert [sample["size"] for sample in samples] == [Image.open(path).size[::-1] for path in paths]
     for sample in samples:
         assert sample["image"].shape == (3, 24, 32) and sample["image"].dtype == torch.float32
@@ -189,7 +130,7 @@ def test_files_that_are_no_pictures_are_not_predicted(tmp_path, name):
     """Such as what macOS leaves beside a file, and formats that Pillow writes but does not read."""
     paths = write_images(tmp_path)
     (tmp_path / name).write_bytes(b"no picture")
-    assert UnlabelledImages(tmp_path, eval_transform(None)).images == paths
+    assert UnlabelledImages(tmp_path, Resize(None).image).images == paths
 
 
 def test_a_folder_without_images_to_predict_is_told(tmp_path):
@@ -197,32 +138,4 @@ def test_a_folder_without_images_to_predict_is_told(tmp_path):
     (tmp_path / "notes" / "notes.txt").write_text("")
     for name in ("absent", "notes"):
         with pytest.raises(DataError, match=one_line(name, "no folder with images")):
-            UnlabelledImages(tmp_path / name, eval_transform(None))
-
-
-def test_files_are_found_by_stem_in_order_without_hidden_ones(tmp_path):
-    for name in ("b.png", "a.jpg", ".DS_Store", "frame.10.png"):
-        (tmp_path / name).touch()
-    (tmp_path / "folder").mkdir()
-    assert list(files_by_stem(tmp_path).items()) == [
-        ("a", tmp_path / "a.jpg"),
-        ("b", tmp_path / "b.png"),
-        ("frame.10", tmp_path / "frame.10.png"),
-    ]
-
-
-def test_two_files_of_one_stem_are_told(tmp_path):
-    """One of them would silently be left out."""
-    for name in ("a.jpg", "a.png"):
-        (tmp_path / name).touch()
-    with pytest.raises(DataError, match=one_line("a.jpg", "a.png")):
-        files_by_stem(tmp_path)
-
-
-@pytest.mark.parametrize("folder", ["absent", "empty", "hidden"])
-def test_a_folder_without_files_is_told(tmp_path, folder):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "hidden").mkdir()
-    (tmp_path / "hidden" / ".DS_Store").touch()
-    with pytest.raises(DataError, match=one_line(folder, "no such folder, or no files in it")):
-        files_by_stem(tmp_path / folder)
+            UnlabelledImages(tmp_path / name, Resize(None).image)

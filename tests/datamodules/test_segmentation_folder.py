@@ -100,6 +100,24 @@ def test_a_corrupt_file_is_told_before_training(root, folder):
 
 
 @pytest.mark.parametrize("folder", ["val", "valannot"])
+def test_a_link_to_nowhere_is_told_before_training(root, folder):
+    """And not left out, image and label map alike."""
+    path = first(root / folder)
+    path.unlink()
+    path.symlink_to(root / "nowhere")
+    with pytest.raises(DataError, match=one_line(f"{folder}/{path.name}", "remove it or fetch it again")):
+        make(root).make_set("val")
+
+
+@pytest.mark.parametrize("folder", ["val", "valannot"])
+def test_a_header_of_an_impossible_size_is_told_before_training(root, folder):
+    path = first(root / folder)
+    path.write_bytes(b"P5 60000 60000 255 ")
+    with pytest.raises(DataError, match=one_line(f"{folder}/{path.name}", "remove it or fetch it again")):
+        make(root).make_set("val")
+
+
+@pytest.mark.parametrize("folder", ["val", "valannot"])
 def test_a_truncated_file_is_told(root, folder):
     path = first(root / folder)
     path.write_bytes(path.read_bytes()[:80])
