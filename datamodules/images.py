@@ -84,9 +84,11 @@ def _read_sbd(path: Path) -> np.ndarray:
 
 def _open(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as image:
-            image.verify()  # of PNGs the checksums, which decoding leaves aside
-        with Image.open(path) as image:
+        with Image.open(path) as first:
+            image = first
+            if first.format == "PNG":
+                first.verify()  # the checksums, which decoding leaves aside; afterwards the file must be opened again
+                image = Image.open(path)
             image.load()
             return image
     except FileNotFoundError:

@@ -1,0 +1,72 @@
+"""CIFAR-10 and CIFAR-100."""
+
+import pickle
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from torchvision import datasets
+
+from datamodules.base import Split
+from datamodules.images import DataError, reading
+from datamodules.small_images import SmallImages
+
+
+class CIFAR10(SmallImages):
+    """CIFAR-10: 50,000 training and 10,000 test images of ten classes, 32 x 32 pixels.
+
+    `root` holds `cifar-10-batches-py/` with `data_batch_1` to `data_batch_5` (those that are there are read) and
+    `test_batch`. These files are pickles, which can run code: take them from where you trust.
+    """
+
+    classes: tuple[str, ...] = (
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    )
+    source: ClassVar[type[datasets.CIFAR10]] = datasets.CIFAR10
+    key: ClassVar = "labels"
+
+    def read(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
+        folder = self.root / self.source.base_folder
+        files = self.source.train_list if split == "train" else self.source.test_list
+        present = [folder / name for name, _ in files if (folder / name).is_file()]
+        if not present:
+            raise DataError(f"{folder / files[0][0]}: not found; {self.root} should hold {folder.name}/, unpacked")
+        batches = [self._batch(path) for path in present]
+        return np.concatenate([images for images, _ in batches]), np.concatenate([labels for _, labels in batches])
+
+    def _batch(self, path: Path) -> tuple[np.ndarray, list[int]]:
+        with reading(path), path.open("rb") as file:
+            content = pickle.load(file, encoding="latin1")
+            return content["data"].reshape(-1, 3, 32, 32), content[self.key]
+
+
+class CIFAR100(CIFAR10):
+    """CIFAR-100: 50,000 training and 10,000 test images of a hundred classes, 32 x 32 pixels.
+
+    `root` holds `cifar-100-python/` with `train` and `test`. These files are pickles, which can run
+    code: take them from where you trust.
+    """
+
+    classes = (
+        "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl", "boy",
+        "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle", "chair", "chimpanzee", "clock",
+        "cloud", "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur", "dolphin", "elephant", "flatfish",
+        "forest", "fox", "girl", "hamster", "house", "kangaroo", "keyboard", "lamp", "lawn_mower", "leopard", "lion",
+        "lizard", "lobster", "man", "maple_tree", "motorcycle", "mountain", "mouse", "mushroom", "oak_tree", "orange",
+        "orchid", "otter", "palm_tree", "pear", "pickup_truck", "pine_tree", "plain", "plate", "poppy", "porcupine",
+        "possum", "rabbit", "raccoon", "ray", "road", "rocket", "rose", "sea", "seal", "shark", "shrew", "skunk",
+        "skyscraper", "snail", "snake", "spider", "squirrel", "streetcar", "sunflower", "sweet_pepper", "table", "tank",
+        "telephone", "television", "tiger", "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale",
+        "willow_tree", "wolf", "woman", "worm",
+    )  # fmt: skip
+    source = datasets.CIFAR100
+    key = "fine_labels"
