@@ -1,24 +1,47 @@
 """Every config parses, instantiates, and survives a few steps on tiny data in the real format."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from checkpoints import MEAN, robustness
+from tiny_classification import write_cifar10, write_imagenet, write_mnist, write_svhn, write_usps
 from tiny_data import write_camvid, write_coco, write_voc
+from torchvision import models
 
 from cli import main
+from lightning_modules.weights import read_weights
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 
-WRITERS = {"COCO": write_coco, "VOC": write_voc, "SegmentationFolder": write_camvid, "Shapes": lambda root: None}
+MAPS = ["--data.crop", "32", "--data.eval_size", "32"]
+PHOTOGRAPHS = ["--data.crop", "32", "--data.resize", "32"]
+DATA = {
+    "CIFAR10": (write_cifar10, []),
+    "COCO": (write_coco, MAPS),
+    "ImageNet": (write_imagenet, PHOTOGRAPHS),
+    "MNIST": (write_mnist, []),
+    "RestrictedImageNet": (write_imagenet, PHOTOGRAPHS),
+    "SVHN": (write_svhn, []),
+    "SegmentationFolder": (write_camvid, MAPS),
+    "VOC": (write_voc, MAPS),
+}
+"""Who writes a data set, and what makes its images small."""
 
 SMALL = [
     *("--trainer.accelerator", "cpu", "--trainer.logger", "false", "--trainer.limit_train_batches", "2"),
-    *("--trainer.limit_val_batches", "2", "--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"),
-    *("--trainer.check_val_every_n_epoch", "1"),
+    *("--trainer.limit_val_batches", "2", "--trainer.limit_test_batches", "2", "--trainer.max_epochs", "1"),
+    *("--trainer.enable_progress_bar", "false", "--trainer.check_val_every_n_epoch", "1"),
     *("--data.num_workers", "0", "--data.batch_size", "2"),
 ]
+
+
+def command(config):
+    """What the header says to run."""
+    return re.search(rf"^# Run: python cli.py (fit|test) --config {config.name}\b", config.read_text(), re.M)[1]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
@@ -26,17 +49,20 @@ def test_a_config_runs(config, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     content = yaml.safe_load(config.read_text())
     data = content["data"]["class_path"]
-    WRITERS[data](Path("data"))
-    classes = content["model"]["network"]["init_args"]["num_classes"]
-    network = [
-        "--model.network.init_args",
-        f"{{name: fcn_small, num_classes: {classes}, backbone_weights: null, aux: false}}",
-    ]
-    size = [] if data == "Shapes" else ["--data.root", "data", "--data.crop", "32", "--data.eval_size", "32"]
-    main(["fit", "--config", config.name, *SMALL, *network, *size])
-    assert Path("runs", config.stem, "results.json").is_file()
-    assert Path("runs", config.stem, "checkpoints", "last.ckpt").is_file()
-    assert list(Path("runs", config.stem, "gallery").glob("inpainting/*/epoch_0000.png"))
+    write, size = DATA.get(data, (None, []))
+    if write:
+        write(Path("data"))
+        size = ["--data.root", "data", *size]
+    dense = size[2:] == MAPS or data == "Shapes"
+    name, classes = "fcn_small" if dense else "resnet_small", content["model"]["network"]["init_args"]["num_classes"]
+    weights = "weights: null, backbone_weights: null, aux: false"
+    network = ["--model.network.init_args", f"{{name: {name}, num_classes: {classes}, {weights}}}"]
+    main([command(config), "--config", config.name, *SMALL, *network, *size])
+    run = Path("runs", config.stem if command(config) == "fit" else f"{config.stem}_test")
+    assert (run / "results.json").is_file()
+    assert (run / "checkpoints" / "last.ckpt").is_file() == (command(config) == "fit")
+    painters = {callback["class_path"].lower() for callback in content["trainer"].get("callbacks", [])}
+    assert {path.parts[-3] for path in run.glob("gallery/*/*/epoch_0000.png")} == painters
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
@@ -47,8 +73,39 @@ def test_a_config_is_for_people(config):
     assert len(lines) <= 80 and max(map(len, lines)) <= 120
     header = "\n".join(line for line in lines[:10] if line.startswith("#"))
     assert re.search(r"It got|Expected", header)
-    assert f"python cli.py fit --config {config.name}" in header
+    assert f"python cli.py {command(config)} --config {config.name}" in header
     assert not re.search(r":\s*\S+\.ya?ml\s*$", text, re.MULTILINE)
+
+
+def test_rb_trains_the_head_of_a_robust_backbone_and_leaves_that_alone(tmp_path, monkeypatch, capsys):
+    """From a checkpoint of the robustness library to a segmentation network, bit for bit."""
+    monkeypatch.chdir(tmp_path)
+    write_voc(Path("data"))
+    backbone = models.resnet50(num_classes=9)
+    for _ in range(20):  # statistics of its own; those it starts with let its activations explode
+        backbone(torch.rand(2, 3, 48, 48))
+    robustness(Path("imagenet_l2_3_0.pt"), backbone, "legacy")
+    weights = ["--model.network.backbone_weights", "./imagenet_l2_3_0.pt", "--model.optimizer.lr", "0.1"]
+    main(["fit", "--config", "rb.yaml", *SMALL, "--data.root", "data", *MAPS, *weights, "--trainer.callbacks", "[]"])
+    state = read_weights(Path("runs", "rb", "checkpoints", "last.ckpt"))
+    for name, value in backbone.state_dict().items():
+        assert name.startswith("fc.") or torch.equal(state[f"model.backbone.{name}"], value), name
+    assert torch.equal(state["normalize.mean"].flatten(), torch.tensor(MEAN))
+    assert state["model.classifier.1.num_batches_tracked"] == 2
+    assert state["model.classifier.4.bias"].abs().sum() > 0 and state["model.classifier.1.bias"].abs().sum() > 0
+
+
+def test_a_network_trained_on_one_set_of_digits_is_tested_on_another(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, write in (("mnist", write_mnist), ("usps", write_usps), ("svhn", write_svhn)):
+        write(Path(name))
+    config = ["--config", "mnist_at.yaml", *SMALL, "--attack.evaluate.pgd.init_args.steps", "2"]
+    main(["fit", *config, "--data.root", "mnist"])
+    for data, run in (("USPS", "mnist_at_test"), ("SVHN", "mnist_at_test-2")):
+        main(["test", *config, "--ckpt_path", "last", "--data", data, "--data.root", data.lower()])
+        results = json.loads(Path("runs", run, "results.json").read_text())
+        assert results["data"] == data
+        assert results["metrics"]["clean"]["samples"] > 0
 
 
 @pytest.mark.parametrize(("name", "depth", "epochs"), [("at50", 50, 9), ("at101", 101, 3)])
@@ -63,3 +120,14 @@ def test_the_papers_settings(name, depth, epochs):
         assert settings["constraint"] == {"class_path": "Linf", "init_args": {"eps": 0.03}}
         assert (settings["steps"], settings["step_size"]) == (3, 0.01)
     assert config["trainer"]["logger"]["class_path"].endswith("WandbLogger")
+
+
+def test_the_settings_of_restricted_imagenet():
+    """Tables 2 and 3 of Engstrom et al. 2019."""
+    config = yaml.safe_load((CONFIGS[0].parent / "restricted_imagenet.yaml").read_text())
+    attack = config["attack"]["train"]["init_args"]
+    assert attack["constraint"] == {"class_path": "L2", "init_args": {"eps": 3.5}}
+    assert (attack["steps"], attack["step_size"]) == (7, 0.1)
+    assert config["model"]["optimizer"]["init_args"] == {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.0005}
+    assert config["model"]["schedule"]["init_args"] == {"at": [30, 60], "of": 110}
+    assert (config["data"]["init_args"]["batch_size"], config["trainer"]["max_epochs"]) == (128, 110)
