@@ -19,8 +19,10 @@ check: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-benchmark: $(INSTALLED) ## Measure what an adversarial training step costs above its floor
+benchmark: $(INSTALLED) ## Measure what an adversarial step costs above its floor, and how fast data is read
 	$(BIN)/python benchmarks/attack_step.py
+	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/start_up.py
 
 clean: ## Remove the virtual environment (runs stay)
 	rm -rf .venv
