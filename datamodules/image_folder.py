@@ -42,6 +42,10 @@ class ImageFolder(Photographs):
 
     def files(self, split: Split) -> Listing:
         images = self._images(self.splits["train" if self.holdout else split])
+        if split == "train" and not self.holdout and any("{split}" not in f for f in (self.folders or {}).values()):
+            raise DataError(
+                f"{self.root}: a class has one folder for all splits; write {{split}} into it, or set holdout"
+            )
         self.classes = self._classes(images)
         strange = [name for name in images if name not in self.classes]
         if strange:

@@ -58,6 +58,8 @@ class Photographs(DataModule):
         predict_images: str | None = None,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, predict_images)
+        if crop > resize:
+            raise DataError(f"crop={crop} of images resized to {resize} would be framed in black; raise --data.resize")
         self.root = Path(root)
         self.crop, self.resize, self.scale = crop, resize, scale
         self.flip, self.jitter, self.lighting = flip, jitter, lighting

@@ -114,7 +114,7 @@ def photograph_training(
 
 def photograph_evaluation(resize: int, crop: int) -> v2.Compose:
     """Of samples or images: the middle, after the short side was resized."""
-    return v2.Compose([v2.Resize(resize, antialias=True), v2.CenterCrop(crop), *_to_tensors()])
+    return v2.Compose([v2.ToImage(), v2.Resize(resize, antialias=True), v2.CenterCrop(crop), *_to_tensors()])
 
 
 def small_training(size: int, padding: int, flip: float) -> v2.Compose:
@@ -125,4 +125,5 @@ def small_training(size: int, padding: int, flip: float) -> v2.Compose:
 
 
 def _to_tensors() -> list[v2.Transform]:
-    return [v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True), v2.ToPureTensor()]
+    to_float = v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True)
+    return [to_float, v2.ClampBoundingBoxes(), v2.ToPureTensor()]

@@ -108,3 +108,24 @@ def test_a_root_without_batches_is_told(root, split, name):
     folder = root / "cifar-10-batches-py"
     with pytest.raises(DataError, match=one_line(folder / folder.name / name, "not found", f"hold {folder.name}/")):
         CIFAR10(str(folder)).make_set(split)
+
+
+class Hostile:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, victim):
+        self.victim = victim
+
+    def __reduce__(self):
+        return open, (str(self.victim), "w")
+
+
+def test_a_pickle_that_names_code_is_refused_and_does_not_run(root, tmp_path):
+    path, victim = batch(root, "test_batch"), tmp_path / "created"
+    content = pickle.loads(path.read_bytes(), encoding="latin1")
+    path.write_bytes(pickle.dumps({**content, "extra": Hostile(victim)}, protocol=2))
+    with pytest.raises(DataError, match=one_line("test_batch", "open, which is no array", "fetch it again")):
+        CIFAR10(str(root)).make_set("val")
+    assert not victim.exists()
+    pickle.loads(path.read_bytes(), encoding="latin1")["extra"].close()  # the plant is a working one
+    assert victim.exists()

@@ -90,7 +90,7 @@ def check_box(sample):
     """The box encloses what is white, as closely as pixels allow, and lies in the image; gives its area."""
     light, (left, top, right, bottom) = pixels(sample).mean(-1) > 127, sample["box"].tolist()
     height, width = light.shape
-    assert -0.001 < left <= right < width + 0.001 and -0.001 < top <= bottom < height + 0.001
+    assert 0 <= left <= right <= width and 0 <= top <= bottom <= height
     if light.any():
         rows, columns = np.flatnonzero(light.any(1)), np.flatnonzero(light.any(0))
         seen = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)

@@ -223,3 +223,10 @@ def test_a_share_too_small_for_every_class_is_told(many):
     data = ImageFolder(str(many), holdout=0.05)
     with pytest.raises(DataError, match=one_line(many, "no class has 20 images", "raise holdout")):
         data.make_set("val")
+
+
+def test_training_and_validation_on_the_same_images_is_refused(domains):
+    data = ImageFolder(str(domains), {"horse": "trainA", "zebra": "trainB"})
+    with pytest.raises(DataError, match=one_line(domains, "one folder for all splits", "{split}", "holdout")):
+        data.make_set("train")
+    assert len(data.make_set("val")) > 0, "one may evaluate on them"

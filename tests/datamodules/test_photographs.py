@@ -250,6 +250,13 @@ def test_listed_images_that_were_not_unpacked_are_told(tmp_path, kind, split):
         kind(str(tmp_path)).make_set(split)
 
 
+@every_set
+def test_a_crop_that_evaluation_would_have_to_pad_is_told(root, kind):
+    with pytest.raises(DataError, match=one_line("crop=41", "resized to 40", "--data.resize")):
+        make(kind, root, crop=41)
+    assert make(kind, root, crop=40).make_set("val")[0]["image"].shape == (3, 40, 40)
+
+
 # How photographs are augmented
 
 
