@@ -43,7 +43,7 @@ class Constraint(ABC):
     def project(self, image: Tensor, origin: Tensor) -> Tensor:
         """The point of the set around `origin` nearest to `image`."""
 
-    def step(self, image: Tensor, gradient: Tensor, step_size: float) -> Tensor:
+    def step(self, image: Tensor, gradient: Tensor, step_size: float | Tensor) -> Tensor:
         """One ascent step; the plain gradient where the set suggests no other direction."""
         return image + step_size * gradient
 
@@ -90,8 +90,8 @@ class Linf(Ball):
     def project(self, image: Tensor, origin: Tensor) -> Tensor:
         return image.clamp(origin - self.eps, origin + self.eps)
 
-    def step(self, image: Tensor, gradient: Tensor, step_size: float) -> Tensor:
-        return image.add(gradient.sign(), alpha=step_size)
+    def step(self, image: Tensor, gradient: Tensor, step_size: float | Tensor) -> Tensor:
+        return image + step_size * gradient.sign()
 
     def random_start(self, origin: Tensor, seed: Tensor) -> Tensor:
         return origin + self.eps * (2 * uniform(origin, seed) - 1)
@@ -111,7 +111,7 @@ class L2(Ball):
         norm = delta.flatten(1).norm(dim=1).clamp(min=torch.finfo(delta.dtype).tiny)
         return origin + delta * per_sample((self.eps / norm).clamp(max=1), image)
 
-    def step(self, image: Tensor, gradient: Tensor, step_size: float) -> Tensor:
+    def step(self, image: Tensor, gradient: Tensor, step_size: float | Tensor) -> Tensor:
         return image + step_size * _unit(gradient)
 
     def random_start(self, origin: Tensor, seed: Tensor) -> Tensor:
@@ -152,7 +152,7 @@ class Intersection(Constraint):
             image = constraint.project(image, origin)
         return image
 
-    def step(self, image: Tensor, gradient: Tensor, step_size: float) -> Tensor:
+    def step(self, image: Tensor, gradient: Tensor, step_size: float | Tensor) -> Tensor:
         return self.first.step(image, gradient, step_size)
 
     def random_start(self, origin: Tensor, seed: Tensor) -> Tensor:

@@ -39,10 +39,15 @@ def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
         logits: `(B, C)` or `(B, C, H, W)`.
         label: int64, `(B,)` or `(B, H, W)` with void pixels 255.
     """
-    loss = pixel_cross_entropy(logits, label)
+    return valid_mean(pixel_cross_entropy(logits, label), label)
+
+
+def valid_mean(values: Tensor, label: Tensor) -> Tensor:
+    """Each sample's mean over its valid pixels, `(B,)`, of values shaped like `label`; 0 where all is void."""
     if label.ndim == 1:
-        return loss
-    return loss.flatten(1).sum(1) / valid_pixels(label).flatten(1).sum(1).clamp(min=1)
+        return values
+    valid = valid_pixels(label)
+    return values.where(valid, 0).flatten(1).sum(1) / valid.flatten(1).sum(1).clamp(min=1)
 
 
 class Objective(ABC):

@@ -133,7 +133,7 @@ def test_the_best_iterate_may_be_the_last():
 def test_best_chooses_for_each_sample_and_keeps_the_first_of_equals():
     best = Best()
     for fill, values in [(0.0, [1, 1, 1]), (1.0, [2, 1, 0]), (2.0, [0, 1, 2])]:
-        best.update(torch.full((3, 1, 1, 1), fill), torch.tensor(values))
+        best.update(torch.full((3, 1, 1, 1), fill), torch.tensor(values), torch.zeros(3, 2))
     assert best.image.flatten().tolist() == [1, 0, 2]
     assert best.value.tolist() == [2, 1, 2]
 

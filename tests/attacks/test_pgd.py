@@ -1,3 +1,4 @@
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -6,7 +7,24 @@ from networks import fcn, linear, per_pixel, ragged_labels, uniform
 from one_line import one_line
 from torch import nn
 
-from attacks import FGSM, IFGSM, L2, PGD, Box, GaussianNoise, Linf, projected_gradient
+from attacks import (
+    APGD,
+    DLR,
+    FGSM,
+    IFGSM,
+    L2,
+    PGD,
+    SEA,
+    BalancedMaskedCrossEntropy,
+    Box,
+    CosPGD,
+    GaussianNoise,
+    JensenShannon,
+    Linf,
+    MaskedCrossEntropy,
+    SegPGD,
+    projected_gradient,
+)
 from attacks.objectives import CrossEntropy, cross_entropy
 
 IMAGE = uniform(5, 3, 4, 4, seed=1)
@@ -27,6 +45,14 @@ ATTACKS = {
     "momentum": PGD(Linf(0.1), steps=4, momentum=1.0),
     "targeted": PGD(Linf(0.1), steps=3, targeted=True, use_best=True),
     "target_class": PGD(L2(0.5), steps=3, target_class=1),
+    "SegPGD": SegPGD(Linf(0.1), steps=3),
+    "CosPGD": CosPGD(L2(0.5), steps=3),
+    "APGD": APGD(Linf(0.1), steps=8),
+    "APGD L2": APGD(L2(0.5), steps=8, restarts=2),
+    "APGD DLR": APGD(Linf(0.1), steps=8, objective=DLR),
+    "SEA MCE": SEA(Linf(0.1), MaskedCrossEntropy, steps=12),
+    "SEA MCE-Bal": SEA(L2(0.5), partial(BalancedMaskedCrossEntropy, pixels=[5, 1, 2]), steps=12),
+    "SEA JS": SEA(Linf(0.1), JensenShannon, steps=12),
 }
 every_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
 both_balls = pytest.mark.parametrize("ball", [Linf(0.1), L2(0.3)])
@@ -263,7 +289,9 @@ def test_an_all_void_image_stays_at_its_start(attack):
     network, label = fcn(), torch.full_like(LABEL, 255)
     result = attack(network, PICTURE, label, SEED)
     assert result.isfinite().all()
-    if attack.random_start:
+    if isinstance(attack, SEA):  # starts further out, and is drawn in
+        assert ((result - PICTURE).abs() <= attack.constraint.eps + 1e-12).all()
+    elif getattr(attack, "random_start", True):
         start = PGD(attack.constraint, steps=1, step_size=0)(network, PICTURE, label, SEED)
         torch.testing.assert_close(result, start)
     else:

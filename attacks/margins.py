@@ -1,0 +1,49 @@
+"""Objectives on differences of logits: the DLR losses of Croce & Hein 2020, which no scale of the logits can blunt."""
+
+import torch
+from torch import Tensor, nn
+
+from attacks.objectives import Objective, logits_of, valid_mean, valid_pixels
+
+_TINY = 1e-12
+
+
+class DLR(Objective):
+    """The difference of logits ratio, -(z_y - max_{i != y} z_i) / (z_(1) - z_(3)) (eq. 6); needs three classes.
+
+    z_(1) >= z_(2) >= ... are the logits of a pixel, or of the image, in order. Void pixels count nowhere.
+    """
+
+    def __init__(self, network: nn.Module, image: Tensor, label: Tensor) -> None:
+        self.network, self.label = network, label
+
+    def __call__(self, image: Tensor, progress: float) -> tuple[Tensor, Tensor]:
+        logits = logits_of(self.network(image))
+        ordered = logits.topk(3, dim=1).values
+        label = self.label.where(valid_pixels(self.label), 0).unsqueeze(1)
+        true = logits.gather(1, label)
+        other = torch.where(ordered[:, :1] == true, ordered[:, 1:2], ordered[:, :1])
+        ratio = (other - true) / (ordered[:, :1] - ordered[:, 2:3] + _TINY)
+        return valid_mean(ratio.squeeze(1), self.label), logits
+
+
+class TargetedDLR(Objective):
+    """The targeted one, -(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2) (eq. 7); needs four classes.
+
+    Args:
+        network: from images to logits.
+        image: not used; all objectives are made from the same three.
+        label: the true classes.
+        target: the classes to reach, shaped like `label`.
+    """
+
+    def __init__(self, network: nn.Module, image: Tensor, label: Tensor, target: Tensor) -> None:
+        self.network, self.label, self.target = network, label, target
+
+    def __call__(self, image: Tensor, progress: float) -> tuple[Tensor, Tensor]:
+        logits = logits_of(self.network(image))
+        ordered = logits.topk(4, dim=1).values
+        label = self.label.where(valid_pixels(self.label), 0).unsqueeze(1)
+        gap = logits.gather(1, self.target.unsqueeze(1)) - logits.gather(1, label)
+        ratio = gap / (ordered[:, :1] - (ordered[:, 2:3] + ordered[:, 3:4]) / 2 + _TINY)
+        return valid_mean(ratio.squeeze(1), self.label), logits
