@@ -9,6 +9,7 @@ Builds an annotation file of the real size in the real format, with an empty fil
 import argparse
 import gc
 import multiprocessing
+import os
 import resource
 import sys
 import tempfile
@@ -43,6 +44,7 @@ def open_it(root: str, answer: Connection) -> None:
 def work(root: str, answer: Connection) -> None:
     """A forked worker goes through all images, and draws some label maps without keeping them."""
     data = COCO(root).make_set("train")
+    os.sync()  # pages of files that were just written count as ours
     context = multiprocessing.get_context("fork")
     results = []
     for _ in range(2):
