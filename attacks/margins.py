@@ -1,11 +1,25 @@
 """Objectives on differences of logits: the DLR losses of Croce & Hein 2020, which no scale of the logits can blunt."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from attacks.objectives import Objective, logits_of, valid_mean, valid_pixels
 
 _TINY = 1e-12
+
+
+def margin(logits: Tensor, label: Tensor) -> Tensor:
+    """By how much another class's logit exceeds the true one's, each sample's mean over its valid pixels, `(B,)`.
+
+    Args:
+        logits: `(B, C)` or `(B, C, H, W)`.
+        label: int64, `(B,)` or `(B, H, W)` with void pixels 255.
+    """
+    true = label.where(valid_pixels(label), 0).unsqueeze(1)
+    others = logits.scatter(1, true, -math.inf).amax(1)
+    return valid_mean(others - logits.gather(1, true).squeeze(1), label)
 
 
 class DLR(Objective):

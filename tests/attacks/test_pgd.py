@@ -23,6 +23,7 @@ from attacks import (
     Linf,
     MaskedCrossEntropy,
     SegPGD,
+    Square,
     projected_gradient,
 )
 from attacks.objectives import CrossEntropy, cross_entropy
@@ -52,6 +53,7 @@ ATTACKS = {
     "APGD DLR": APGD(Linf(0.1), steps=8, objective=DLR),
     "SEA MCE": SEA(Linf(0.1), MaskedCrossEntropy, steps=12),
     "SEA MCE-Bal": SEA(L2(0.5), partial(BalancedMaskedCrossEntropy, pixels=[5, 1, 2]), steps=12),
+    "Square": Square(Linf(0.1), queries=8),
     "SEA JS": SEA(Linf(0.1), JensenShannon, steps=12),
 }
 every_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
@@ -289,7 +291,7 @@ def test_an_all_void_image_stays_at_its_start(attack):
     network, label = fcn(), torch.full_like(LABEL, 255)
     result = attack(network, PICTURE, label, SEED)
     assert result.isfinite().all()
-    if isinstance(attack, SEA):  # starts further out, and is drawn in
+    if isinstance(attack, SEA | Square):  # have starts of their own
         assert ((result - PICTURE).abs() <= attack.constraint.eps + 1e-12).all()
     elif getattr(attack, "random_start", True):
         start = PGD(attack.constraint, steps=1, step_size=0)(network, PICTURE, label, SEED)

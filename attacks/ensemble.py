@@ -1,0 +1,66 @@
+"""Several attacks as one, and attacks made on another network."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from attacks.adversary import Adversary
+from attacks.apgd import MostWrong
+from attacks.objectives import cross_entropy, logits_of
+
+
+class Ensemble(Adversary):
+    """The worst of several attacks, for each sample: the image with the most wrong pixels, or the wrong class.
+
+    Samples that one attack broke, all their pixels wrong, are not attacked again by the next.
+
+    Args:
+        attacks: run in this order; the clean image is the first candidate.
+    """
+
+    def __init__(self, attacks: Sequence[Adversary]) -> None:
+        if not attacks:
+            raise ValueError("Ensemble: give it one attack or more")
+        self.attacks = list(attacks)
+
+    def perturb(self, network: nn.Module, image: Tensor, label: Tensor, seed: Tensor, region: Tensor | None) -> Tensor:
+        result, open_ = image.clone(), torch.ones(len(image), dtype=torch.bool, device=image.device)
+        best = MostWrong(label)
+        self._look(best, network, image, label)
+        for attack in self.attacks:
+            assert best.wrong is not None and best.image is not None
+            open_ = best.wrong < 1
+            if not open_.any():
+                break
+            part = None if region is None else region[open_]
+            result = best.image.clone()
+            result[open_] = attack(network, image[open_], label[open_], seed[open_.cpu()], part)
+            self._look(best, network, result, label)
+        assert best.image is not None
+        return best.image
+
+    @staticmethod
+    def _look(best: MostWrong, network: nn.Module, image: Tensor, label: Tensor) -> None:
+        with torch.no_grad():
+            logits = logits_of(network(image))
+        best.update(image, cross_entropy(logits, label), logits)
+
+
+class Transfer(Adversary):
+    """An attack crafted on a surrogate network, to be measured on the one that is evaluated.
+
+    Args:
+        attack: what is run on the surrogate.
+        surrogate: from pixels in `[0, 1]` to logits, for the same classes.
+    """
+
+    def __init__(self, attack: Adversary, surrogate: nn.Module) -> None:
+        self.attack, self.surrogate = attack, surrogate
+
+    def perturb(self, network: nn.Module, image: Tensor, label: Tensor, seed: Tensor, region: Tensor | None) -> Tensor:
+        return self.attack(self.surrogate.to(image.device), image, label, seed, region)
+
+    def __repr__(self) -> str:
+        name = getattr(self.surrogate, "name", type(self.surrogate).__name__)
+        return f"Transfer({self.attack!r}, surrogate={name})"
