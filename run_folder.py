@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from lightning.fabric.utilities.rank_zero import _get_rank
@@ -13,17 +14,17 @@ class RunFolderError(TimeoutError):
     """The first process made no folder that this one can see."""
 
 
-def run_folder(runs: Path, name: str, resume: bool) -> Path:
+def run_folder(runs: Path, name: str, resume: Callable[[Path], bool]) -> Path:
     """Choose the folder of this run; all processes of a launch get the same.
 
     Args:
         runs: the folder of all runs.
         name: the run's name; if it is taken, the next run is called `<name>-2`.
-        resume: take the newest run of that name instead, if there is one.
+        resume: whether to go on in the newest run of that name instead, if there is one.
     """
     if (_get_rank() or 0) == 0:
         *taken, free = _numbered(runs, name)
-        folder = taken[-1] if taken and resume else free
+        folder = taken[-1] if taken and resume(taken[-1]) else free
         folder.mkdir(parents=True, exist_ok=True)
         os.environ[_SHARED] = str(folder)
         if _launch():

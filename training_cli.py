@@ -1,5 +1,7 @@
 """The commands that need a Trainer: fit, validate, test and predict, on top of LightningCLI."""
 
+import hashlib
+import json
 import os
 import re
 import secrets
@@ -20,7 +22,7 @@ import attacks  # noqa: F401  importing a room lets its classes be called by the
 import callbacks
 from datamodules import DataError, DataModule
 from lightning_modules import BatchError, Classifier, NetworkError
-from reports.files import write_whole
+from reports.files import digest, write_whole
 from run_folder import RunFolderError, newest_run, run_folder
 
 # Said of every module with such a hook that is used with a DataModule, though none of ours has that hook.
@@ -121,28 +123,50 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
         TrainingCLI.unstarted = None
-        runs, name, command = Path(config.runs), config.name or self._config_name(), str(self.subcommand)
-        last = config.ckpt_path == "last"
-        own_name = name if command == "fit" else f"{name}_{command}"
+        runs, command, last = Path(config.runs), str(self.subcommand), config.ckpt_path == "last"
+        name, *protocols = [Path(str(file)).stem for file in config.get("config") or ["run"]]
+        name = config.name or name
         known = {folder for folder in runs.glob("*") if folder.is_dir()}
-        self.folder = run_folder(runs, own_name, resume=last and command == "fit")
+        if command == "fit":
+            self.folder = run_folder(runs, name, lambda _: last)
+            if last:
+                checkpoint = self.folder / "checkpoints" / "last.ckpt"
+                config.ckpt_path = str(checkpoint) if checkpoint.is_file() else None
+        else:
+            if last:
+                config.ckpt_path = self._last_checkpoint(runs, name)
+            self._require_checkpoint(config.ckpt_path)
+            self.key = self._evaluation_key(config)
+            own_name = "_".join([name, *(protocols or [command])])
+            self.folder = run_folder(runs, own_name, lambda run: callbacks.records.unfinished(run, self.key))
         if self.folder not in known:
             TrainingCLI.unstarted = self.folder
-        if last:
-            run = self.folder if command == "fit" else newest_run(runs, name)
-            checkpoint = run / "checkpoints" / "last.ckpt" if run else None
-            config.ckpt_path = str(checkpoint) if checkpoint and checkpoint.is_file() else None
-            if config.ckpt_path is None and command != "fit":
-                raise UserError(f"--ckpt_path last: {runs / name} has no checkpoints/last.ckpt")
-        elif config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
-            raise UserError(f"--ckpt_path {config.ckpt_path}: no such file; give one, or last")
+        self._require_checkpoint(config.ckpt_path)
         config.trainer.default_root_dir = str(self.folder)
         for logger in _as_list(config.trainer.logger):
             self._place_logger(logger)
 
-    def _config_name(self) -> str:
-        files = self.config[self.subcommand].get("config") or []
-        return Path(str(files[-1])).stem if files else "run"
+    @staticmethod
+    def _last_checkpoint(runs: Path, name: str) -> str:
+        run = newest_run(runs, name)
+        checkpoint = run / "checkpoints" / "last.ckpt" if run else None
+        if checkpoint is None or not checkpoint.is_file():
+            raise UserError(f"--ckpt_path last: {runs / name} has no checkpoints/last.ckpt")
+        return str(checkpoint)
+
+    @staticmethod
+    def _require_checkpoint(path: str | None) -> None:
+        if path is not None and not Path(path).is_file():
+            raise UserError(f"--ckpt_path {path}: no such file; give one, or last")
+
+    @staticmethod
+    def _evaluation_key(config: Namespace) -> str:
+        """Tells what an evaluation measures: an interrupted one goes on only if all this is the same."""
+        parts = {key: _plain(config.get(key)) for key in ("seed_everything", "model", "data", "attack")}
+        parts["data"].get("init_args", {}).pop("num_workers", None)
+        parts["checkpoint"] = digest(Path(config.ckpt_path)) if config.ckpt_path else None
+        parts |= {"precision": config.trainer.precision, "torch": torch.__version__}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _place_logger(self, logger: Any) -> None:
         """Have a logger write into the run's folder, under the run's name, and go on where it stopped."""
@@ -194,6 +218,8 @@ class TrainingCLI(LightningCLI):
             enable_version_counter=False,
         )
         always = [checkpoint, callbacks.Speed(), callbacks.Results(), callbacks.Predictions()]
+        if self.subcommand in ("validate", "test"):
+            always.append(callbacks.Records(self.key))
         if config.logger is not False:
             always.append(LearningRateMonitor("step"))
         if config.sync_batchnorm and (config.accelerator == "cpu" or not torch.cuda.is_available()):

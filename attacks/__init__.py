@@ -7,6 +7,7 @@ adversarial = PGD(Linf(eps=8/255), steps=10, step_size=2/255)(network, image, la
 from attacks.adversary import Adversary, AttackCallable, undisturbed
 from attacks.apgd import APGD, SEA, TargetedAPGD
 from attacks.constraints import L2, Box, Constraint, Intersection, Linf, Region
+from attacks.cost import Cost, counted
 from attacks.ensemble import Ensemble, Transfer
 from attacks.loop import projected_gradient
 from attacks.margins import DLR, TargetedDLR
@@ -18,7 +19,7 @@ from attacks.square import Square
 
 __all__ = [
     "APGD", "DLR", "FGSM", "IFGSM", "L2", "PGD", "SEA", "Adversary", "AttackCallable", "BalancedMaskedCrossEntropy",
-    "Box", "Constraint", "CosPGD", "CrossEntropy", "Ensemble", "GaussianNoise", "Intersection", "JensenShannon", "Linf",
-    "MaskedCrossEntropy", "Objective", "Region", "SegPGD", "Square", "TargetedAPGD", "TargetedDLR", "Transfer",
-    "projected_gradient", "undisturbed",
+    "Box", "Constraint", "CosPGD", "Cost", "CrossEntropy", "Ensemble", "GaussianNoise", "Intersection", "JensenShannon",
+    "Linf", "MaskedCrossEntropy", "Objective", "Region", "SegPGD", "Square", "TargetedAPGD", "TargetedDLR", "Transfer",
+    "counted", "projected_gradient", "undisturbed",
 ]  # fmt: skip

@@ -4,8 +4,9 @@ from callbacks.attack import Attack
 from callbacks.generation import Generation
 from callbacks.inpainting import Inpainting
 from callbacks.predictions import Predictions
+from callbacks.records import Records
 from callbacks.results import Results
 from callbacks.speed import Speed
 from callbacks.synthesis import Synthesis
 
-__all__ = ["Attack", "Generation", "Inpainting", "Predictions", "Results", "Speed", "Synthesis"]
+__all__ = ["Attack", "Generation", "Inpainting", "Predictions", "Records", "Results", "Speed", "Synthesis"]

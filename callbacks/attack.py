@@ -14,6 +14,7 @@ from torch import Tensor
 
 from attacks import Adversary, AttackCallable, undisturbed
 from attacks.adversary import outside_inference
+from attacks.cost import counted
 from attacks.seeds import mix
 
 AnyAttack = Adversary | AttackCallable
@@ -23,15 +24,17 @@ class Attack(Callback):
     """Attacks training batches with `train`, and evaluation batches with each attack of `evaluate`.
 
     In training `batch["image"]` becomes adversarial and the original is kept as `batch["clean"]`. In evaluation
-    `batch["image"]` stays as it is and `batch["attacked"]` maps each attack's name to its image. The network is in eval
-    mode while it is attacked. Noise depends on the run's seed, the epoch and the sample's index alone, and is the same
-    in every evaluation.
+    `batch["image"]` stays as it is; `batch["attacked"]` maps each attack's name to its image, `batch["cost"]` to its
+    forwards, backwards and seconds. The network is in eval mode while it is attacked. Noise depends on the run's seed,
+    the epoch and the sample's index alone, and is the same in every evaluation.
 
     Args:
         train: the training attack: a class of `attacks`, or any callable
             `attack(network, image, label, seed=None, region=None) -> image`; null for standard training.
         evaluate: evaluation attacks by name; the names become part of the metrics' names.
         fraction: share of the training samples that is attacked, drawn for each sample and epoch.
+        worst: groups of evaluation attacks by name, such as `{sea: [sea_mce, sea_mce_bal, sea_js]}`: `validate` and
+            `test` measure the worst of a group, image by image, under its name.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Attack(Callback):
         train: AnyAttack | None = None,
         evaluate: dict[str, AnyAttack] | None = None,
         fraction: float = 1.0,
+        worst: dict[str, list[str]] | None = None,
     ) -> None:
         if not 0 <= fraction <= 1:
             raise ValueError(f"fraction={fraction}: the share of attacked samples lies between 0 and 1")
@@ -47,9 +51,15 @@ class Attack(Callback):
                 raise ValueError(
                     f"evaluate: {name!r} cannot name an attack; use letters, digits and _, and not `clean`"
                 )
+        versions = {"clean", *(evaluate or {})}
+        for name, group in (worst or {}).items():
+            if name in versions or not group or not versions.issuperset(group):
+                known = ", ".join(sorted(versions))
+                raise ValueError(f"worst: {name}: {group} must name some of {known}, and {name} none of them")
         self.train = train
         self.evaluate = evaluate or {}
         self.fraction = fraction
+        self.worst = worst or {}
         self.seconds = 0.0
         """Duration of the last training attack; on a GPU only that of a logged step is true."""
 
@@ -68,16 +78,19 @@ class Attack(Callback):
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self._add_attacked(pl_module, batch)
-
-    def on_test_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self._add_attacked(pl_module, batch)
-
-    def _add_attacked(self, pl_module: LightningModule, batch: Any) -> None:
+        if "measured" in batch:  # by an evaluation that was interrupted
+            return
         seed = mix(_run_seed(), batch["index"])
-        batch["attacked"] = {name: self._run(attack, pl_module, batch, seed) for name, attack in self.evaluate.items()}
+        batch["attacked"], batch["cost"] = {}, {}
+        for name, attack in self.evaluate.items():
+            wait_for(pl_module.device)
+            started = time.perf_counter()
+            with counted(pl_module.get_submodule("network")) as cost:
+                batch["attacked"][name] = self._run(attack, pl_module, batch, seed)
+            wait_for(pl_module.device)
+            batch["cost"][name] = cost.forwards, cost.backwards, time.perf_counter() - started
+
+    on_test_batch_start = on_validation_batch_start
 
     def _attack_some(
         self, attack: AnyAttack, pl_module: LightningModule, batch: dict[str, Any], seed: Tensor

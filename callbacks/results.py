@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,21 @@ import torchvision
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from attacks import Adversary, Constraint
 from callbacks.attack import Attack
+from callbacks.records import Records
 from callbacks.synthesis import Synthesis
-from reports.files import write_whole
+from reports.files import digest, write_whole
 from reports.gallery import write_page
 
 
 class Results(Callback):
     """Writes `results.json` into the run's folder, whole, at the end of fit, validate and test.
 
-    `metrics` maps `clean` and each evaluation attack to `accuracy` and `miou` as fractions of 1, and to `loss`,
-    `samples` and `iou` by class; `synthesis` holds what the synthesis callbacks measured, `attacks` their settings.
+    `metrics` maps `clean`, each evaluation attack and each `worst` group to `accuracy` and `miou` as fractions of 1, to
+    `loss` and `samples`, and to `class_accuracy` and `iou` by class. `attacks` holds the attacks' settings, `worst` the
+    groups, `cost` what each attack took: forwards and backwards per image, and seconds in all. `synthesis` holds what
+    the synthesis callbacks measured, `checkpoint` the path and SHA-256 of what was evaluated.
     """
 
     def __init__(self) -> None:
@@ -50,20 +55,34 @@ class Results(Callback):
 
     def _collect(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        attacks: dict[str, str | None] = {}
-        for callback in callbacks:
-            if isinstance(callback, Attack):
-                attacks = {"train": repr(callback.train) if callback.train else None}
-                attacks |= {name: repr(attack) for name, attack in callback.evaluate.items()}
+        attack = next((callback for callback in callbacks if isinstance(callback, Attack)), Attack())
+        records = next((callback for callback in callbacks if isinstance(callback, Records)), Records())
+        checkpoint = trainer.ckpt_path if trainer.state.fn != TrainerFn.FITTING else None
         return {
             "run": Path(trainer.default_root_dir).name,
             "command": trainer.state.fn,
             "metrics": getattr(pl_module, "results", {}),
             "synthesis": {c.task: c.results for c in callbacks if isinstance(c, Synthesis) and c.results},
-            "attacks": attacks,
+            "attacks": {name: settings(each) for name, each in {"train": attack.train, **attack.evaluate}.items()},
+            "worst": attack.worst,
+            "cost": records.cost(),
+            "checkpoint": {"path": str(checkpoint), "sha256": digest(Path(checkpoint))} if checkpoint else None,
             "data": type(trainer.datamodule).__name__,  # type: ignore[attr-defined]
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
             "seconds": round(time.monotonic() - self._started, 1),
             "versions": {module.__name__: module.__version__ for module in (torch, torchvision, lightning)},
         }
+
+
+def settings(value: Any) -> Any:
+    """An attack and what it is made of as JSON: a class's name under `class`, and its settings by name."""
+    if isinstance(value, Adversary | Constraint):
+        own = {name: settings(each) for name, each in vars(value).items() if not torch.is_tensor(each)}
+        return {"class": type(value).__name__, **own}
+    if isinstance(value, partial):  # a class with some arguments given, as configs make them
+        named = next((each for each in value.args if isinstance(each, type)), value.func)
+        return {"class": getattr(named, "__name__", repr(named)), **{k: settings(v) for k, v in value.keywords.items()}}
+    if isinstance(value, list | tuple):
+        return [settings(each) for each in value]
+    return value if isinstance(value, str | int | float | bool | None) else getattr(value, "__name__", repr(value))

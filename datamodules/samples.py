@@ -49,6 +49,10 @@ class LabelledImages(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.images)
 
+    def sample_name(self, index: int) -> str:
+        """The image's file, with its folder."""
+        return "/".join(self.images[index].parts[-2:])
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = self.images[index]
         image = read_image(path)
@@ -85,6 +89,11 @@ class ClassifiedImages(Dataset[dict[str, Any]]):
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def sample_name(self, index: int) -> str:
+        """The image's file, with its folder; its place, where there is no file of its own."""
+        stored = self.images[index]
+        return str(index) if isinstance(stored, Tensor) else "/".join(stored.parts[-2:])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         stored = self.images[index]

@@ -14,7 +14,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from attacks.objectives import cross_entropy, logits_of
-from lightning_modules.counts import Counts, DatasetMetrics, count
+from lightning_modules.counts import DatasetMetrics, Outcome, count
 from lightning_modules.losses import CrossEntropyLoss, Loss
 from lightning_modules.weights import NetworkError
 
@@ -70,7 +70,8 @@ class Classifier(LightningModule):
         self.lr_multipliers = lr_multipliers or {}
         self.metrics: dict[str, DatasetMetrics] = {}
         self.results: dict[str, dict[str, Any]] = {}
-        """What the last evaluation measured: `{version: {accuracy, miou, loss, samples, iou: {class: value}}}`."""
+        """What the last evaluation measured, by version of the image: `accuracy`, `loss`, `samples` and, for label
+        maps, `miou`; `class_accuracy` and `iou` by class."""
 
     def _freeze(self) -> None:
         parts = dict(self.network.named_modules())
@@ -120,10 +121,10 @@ class Classifier(LightningModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
         return loss
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Outcome:
         return self._evaluate(batch)
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> Outcome:
         return self._evaluate(batch)
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
@@ -170,23 +171,31 @@ class Classifier(LightningModule):
 
     def _begin(self) -> None:
         self.metrics.clear()
+        self.results = {}
         self._tf32 = _allow_tf32(False, False)  # evaluation attacks run between here and the end, too
 
-    def _evaluate(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Measure every version of the image; returns `{"index": (B,), "counts": {version: Counts}}`."""
-        mine = self._owned(batch["index"])
+    def _evaluate(self, batch: dict[str, Any]) -> Outcome:
+        """Measure every version of the image, unless that was done before: then it is in `batch["measured"]`."""
+        outcome: Outcome = batch.get("measured") or self._measure(batch)
+        dense = batch["label"].ndim > 1
+        for version, counts in outcome["counts"].items():
+            if version not in self.metrics:
+                self.metrics[version] = DatasetMetrics(counts.tp.shape[1], dense).to(self.device)
+            self.metrics[version].update(counts, outcome["loss"][version])
+        return outcome
+
+    def _measure(self, batch: dict[str, Any]) -> Outcome:
+        mine = self.owned(batch["index"])
         label = batch["label"][mine]
-        counts: dict[str, Counts] = {}
+        outcome = Outcome(index=batch["index"][mine], counts={}, loss={})
         for version, image in {"clean": batch["image"], **batch.get("attacked", {})}.items():
             with torch.autocast(image.device.type, enabled=False):
                 logits = self(image)[mine]
-            counts[version] = count(logits, label)
-            if version not in self.metrics:
-                self.metrics[version] = DatasetMetrics(logits.shape[1], dense=label.ndim > 1).to(self.device)
-            self.metrics[version].update(counts[version], cross_entropy(logits, label))
-        return {"index": batch["index"][mine], "counts": counts}
+            outcome["counts"][version] = count(logits, label)
+            outcome["loss"][version] = cross_entropy(logits, label)
+        return outcome
 
-    def _owned(self, index: Tensor) -> Tensor:
+    def owned(self, index: Tensor) -> Tensor:
         """Which samples are this process's: a distributed sampler repeats some on other ranks to even out the load.
 
         It deals index i to rank i modulo the number of processes; whatever else arrives is a repetition.
@@ -194,21 +203,27 @@ class Classifier(LightningModule):
         return index % self.trainer.world_size == self.trainer.global_rank
 
     def _conclude(self, stage: str) -> None:
-        names = self._class_names()
-        self.results = {}
         for version, metrics in self.metrics.items():
-            values = metrics.compute()
-            iou = values.pop("iou", torch.empty(0))
-            per_class = dict(zip(names or map(str, range(len(iou))), iou.tolist(), strict=False))
-            per_class = {name: value for name, value in per_class.items() if not math.isnan(value)}
-            self.results[version] = {name: value.item() for name, value in values.items()}
-            if per_class:
-                self.results[version]["iou"] = per_class
-            samples = values.pop("samples")
-            if not self.trainer.sanity_checking:
-                shown = {**values, **{f"iou/{name}": value for name, value in per_class.items()}}
-                logged = {f"{stage}/{version}/{name}": float(value) for name, value in shown.items()}
-                self.log_dict(logged, sync_dist=True, batch_size=int(samples))
+            self.report(stage, version, metrics.compute())
+
+    def report(self, stage: str, version: str, values: dict[str, Tensor]) -> None:
+        """Keep metrics of a version of the images in `results`, and log them as `<stage>/<version>/...`."""
+        names = self._class_names()
+        single = {name: value.item() for name, value in values.items() if value.ndim == 0}
+        by_class = {
+            name: dict(zip(names or map(str, range(len(value))), value.tolist(), strict=False))
+            for name, value in values.items()
+            if value.ndim
+        }
+        by_class = {
+            name: {key: value for key, value in of.items() if not math.isnan(value)} for name, of in by_class.items()
+        }
+        self.results[version] = {**single, **by_class}
+        if not self.trainer.sanity_checking:
+            shown = {**single, **{f"iou/{name}": value for name, value in by_class.get("iou", {}).items()}}
+            samples = int(shown.pop("samples"))
+            logged = {f"{stage}/{version}/{name}": float(value) for name, value in shown.items()}
+            self.log_dict(logged, sync_dist=True, batch_size=samples)
 
     def _class_names(self) -> list[str]:
         return list(getattr(getattr(self.trainer, "datamodule", None), "classes", []))

@@ -1,6 +1,6 @@
 """Per-sample counts, and the metrics that come from their sums."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
@@ -15,6 +15,14 @@ class Counts(NamedTuple):
     tp: Tensor
     fp: Tensor
     fn: Tensor
+
+
+class Outcome(TypedDict):
+    """What an evaluation step measured: the samples' `index` `(B,)`, and `counts` and `loss` `(B,)` by version."""
+
+    index: Tensor
+    counts: dict[str, Counts]
+    loss: dict[str, Tensor]
 
 
 def count(logits: Tensor, label: Tensor) -> Counts:
@@ -68,14 +76,21 @@ class DatasetMetrics(Metric):
         self.samples += len(loss)
 
     def compute(self) -> dict[str, Tensor]:
-        """`accuracy` (global, over valid pixels or samples), `loss` and `samples`; for label maps also `iou` `(C,)`
-        (NaN where a class occurs neither in label nor in prediction) and `miou` (the mean of the others)."""
-        values = {
-            "accuracy": self.tp.sum() / (self.tp + self.fn).sum(),
-            "loss": self.loss / self.samples,
-            "samples": self.samples,
-        }
-        if self.dense:
-            iou = self.tp / (self.tp + self.fp + self.fn)
-            values |= {"miou": iou.nanmean(), "iou": iou}
-        return values
+        """What `summary` says, and the mean `loss`."""
+        totals = Counts(self.tp, self.fp, self.fn)
+        return {**summary(totals, self.dense), "loss": self.loss / self.samples, "samples": self.samples}
+
+
+def summary(totals: Counts, dense: bool) -> dict[str, Tensor]:
+    """Metrics of a data set's total counts, `(C,)` each.
+
+    `accuracy` is that of all valid pixels or samples, `class_accuracy` `(C,)` that of each class, NaN where it does not
+    occur. For label maps (`dense`) also `iou` `(C,)`, NaN where a class occurs neither in label nor in prediction, and
+    `miou`, the mean of the others.
+    """
+    tp, fp, fn = totals
+    values = {"accuracy": tp.sum() / (tp + fn).sum(), "class_accuracy": tp / (tp + fn)}
+    if dense:
+        iou = tp / (tp + fp + fn)
+        values |= {"miou": iou.nanmean(), "iou": iou}
+    return values

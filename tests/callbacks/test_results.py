@@ -1,9 +1,12 @@
+import hashlib
 import json
+from functools import partial
 
 import pytest
 
-from attacks import FGSM, L2, Linf
+from attacks import FGSM, L2, SEA, BalancedMaskedCrossEntropy, Ensemble, Linf
 from callbacks import Attack, Inpainting, Results
+from callbacks.results import settings
 from lightning_modules import Classifier
 
 
@@ -27,7 +30,30 @@ def test_results_are_written_at_the_end(make_trainer, noise_loader, pixel_networ
         assert 0 <= values["accuracy"] <= 1 and 0 <= values["miou"] <= 1 and values["samples"] == 7
         assert set(values["iou"]) == {"0", "1", "2"}
     assert results["synthesis"]["inpainting"] == painting.results
-    assert results["attacks"]["train"].startswith("FGSM(constraint=Linf(eps=0.01)")
+    assert results["attacks"]["train"]["class"] == "FGSM"
+    assert results["attacks"]["fgsm"]["constraint"] == {"class": "Linf", "eps": 0.03}
+    assert json.loads(json.dumps(results["attacks"])) == results["attacks"]
+
+
+def test_settings_say_what_an_attack_is_made_of():
+    objective = partial(BalancedMaskedCrossEntropy, pixels=[1, 2])
+    attack = Ensemble([SEA(Linf("4/255"), objective, steps=10), FGSM(L2(1))])
+    sea, fgsm = settings(attack)["attacks"]
+    assert sea["objective"] == {"class": "BalancedMaskedCrossEntropy", "pixels": [1, 2]}
+    assert (sea["class"], sea["steps"], sea["constraint"]["eps"]) == ("SEA", 10, 4 / 255)
+    assert fgsm["objective"] == "CrossEntropy"
+    assert settings(None) is None
+
+
+def test_the_checkpoint_is_named_by_its_content(make_trainer, noise_loader, pixel_network, tmp_path):
+    trainer, module = make_trainer(callbacks=[Results()]), Classifier(pixel_network)
+    trainer.fit(module, noise_loader(), noise_loader())
+    path = tmp_path / "some.ckpt"
+    trainer.save_checkpoint(path)
+    assert read(tmp_path)["checkpoint"] is None
+    trainer.test(module, noise_loader(), ckpt_path=path, verbose=False)
+    expected = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert read(tmp_path)["checkpoint"] == {"path": str(path), "sha256": expected}
 
 
 def test_image_labels_have_no_miou(make_trainer, noise_loader, tmp_path):
@@ -36,7 +62,7 @@ def test_image_labels_have_no_miou(make_trainer, noise_loader, tmp_path):
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 3))
     trainer = make_trainer(callbacks=[Results()])
     trainer.validate(Classifier(network), noise_loader(dense=False), verbose=False)
-    assert set(read(tmp_path)["metrics"]["clean"]) == {"accuracy", "loss", "samples"}
+    assert set(read(tmp_path)["metrics"]["clean"]) == {"accuracy", "class_accuracy", "loss", "samples"}
 
 
 def test_an_interrupted_run_leaves_no_results(make_trainer, noise_loader, pixel_network, tmp_path):

@@ -349,7 +349,10 @@ def test_results_of_image_labels_equal_those_computed_by_hand(trainer):
     logits = network(IMAGE).detach()
     accuracy = (logits.argmax(1) == CLASSES).double().mean().item()
     loss = nn.functional.cross_entropy(logits, CLASSES).item()
+    by_class = model.results["clean"].pop("class_accuracy")
     assert model.results == {"clean": pytest.approx({"accuracy": accuracy, "loss": loss, "samples": 7})}
+    right = logits.argmax(1) == CLASSES
+    assert by_class == pytest.approx({str(c): right[c == CLASSES].double().mean().item() for c in (0, 1)})
     assert logged == pytest.approx({"val/clean/accuracy": accuracy, "val/clean/loss": loss})
 
 
