@@ -88,7 +88,13 @@ class Adversary(ABC):
         return f"{type(self).__name__}({', '.join(f'{k}={_shown(v)}' for k, v in vars(self).items())})"
 
 
+def made_by(factory: object) -> object:
+    """The class, or function, that a partial gives some arguments to, as configs make them; else what is given."""
+    if isinstance(factory, partial):
+        return next((argument for argument in factory.args if isinstance(argument, type)), factory.func)
+    return factory
+
+
 def _shown(value: object) -> str:
-    if isinstance(value, partial):  # a class with some arguments given, as configs make them
-        value = next((argument for argument in value.args if isinstance(argument, type)), value.func)
+    value = made_by(value)
     return getattr(value, "__name__", None) or repr(value)

@@ -67,17 +67,16 @@ class BalancedMaskedCrossEntropy(MaskedCrossEntropy):
         network: from images to logits.
         image: not used; all objectives are made from the same three.
         label: the label maps.
-        pixels: number of pixels, or share, of each class in the training set.
+        pixels: number of pixels, or share, of each class in the training set; a class without any weighs nothing. The
+            `Attack` callback counts them, if they are not given.
     """
 
-    def __init__(self, network: nn.Module, image: Tensor, label: Tensor, pixels: Sequence[float]) -> None:
+    def __init__(self, network: nn.Module, image: Tensor, label: Tensor, pixels: Sequence[float] | None = None) -> None:
         super().__init__(network, image, label)
-        if min(pixels) <= 0:
-            raise ValueError(
-                f"BalancedMaskedCrossEntropy: every class needs pixels, class {pixels.index(min(pixels))} has none"
-            )
+        if pixels is None:
+            raise ValueError("BalancedMaskedCrossEntropy: give pixels, the number of each class's in the training set")
         share = torch.tensor(pixels, dtype=torch.float64, device=label.device)
-        self.balance = (share.mean() / share).to(image.dtype)
+        self.balance = torch.where(share > 0, share.mean() / share, 0).to(image.dtype)
 
     def weight(self, logits: Tensor, progress: float) -> Tensor:
         return super().weight(logits, progress) * self.balance[self.true(logits)]

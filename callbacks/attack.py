@@ -6,14 +6,15 @@ A batch is a dict, and its items are replaced before the LightningModule sees th
 import os
 import re
 import time
+from functools import partial
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from attacks import Adversary, AttackCallable, undisturbed
-from attacks.adversary import outside_inference
+from attacks import Adversary, AttackCallable, BalancedMaskedCrossEntropy, undisturbed
+from attacks.adversary import made_by, outside_inference
 from attacks.cost import counted
 from attacks.seeds import mix
 
@@ -74,6 +75,17 @@ class Attack(Callback):
         if is_logged(trainer, batch_idx):
             wait_for(pl_module.device)
         self.seconds = time.perf_counter() - started
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the attacks what they need to know of the training set."""
+        for attack in self.evaluate.values():
+            objective = getattr(attack, "objective", None)
+            if made_by(objective) is BalancedMaskedCrossEntropy and not getattr(objective, "keywords", {}).get(
+                "pixels"
+            ):
+                attack.objective = partial(objective, pixels=trainer.datamodule.class_sizes())  # type: ignore
+
+    on_test_start = on_validation_start
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0

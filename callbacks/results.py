@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from attacks import Adversary, Constraint
+from attacks.adversary import made_by
 from callbacks.attack import Attack
 from callbacks.records import Records
 from callbacks.synthesis import Synthesis
@@ -57,11 +58,13 @@ class Results(Callback):
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         attack = next((callback for callback in callbacks if isinstance(callback, Attack)), Attack())
         records = next((callback for callback in callbacks if isinstance(callback, Records)), Records())
+        measured = getattr(pl_module, "results", {})
+        versions = ("clean", *attack.evaluate, *attack.worst)
         checkpoint = trainer.ckpt_path if trainer.state.fn != TrainerFn.FITTING else None
         return {
             "run": Path(trainer.default_root_dir).name,
             "command": trainer.state.fn,
-            "metrics": getattr(pl_module, "results", {}),
+            "metrics": {version: measured[version] for version in versions if version in measured},
             "synthesis": {c.task: c.results for c in callbacks if isinstance(c, Synthesis) and c.results},
             "attacks": {name: settings(each) for name, each in {"train": attack.train, **attack.evaluate}.items()},
             "worst": attack.worst,
@@ -80,9 +83,9 @@ def settings(value: Any) -> Any:
     if isinstance(value, Adversary | Constraint):
         own = {name: settings(each) for name, each in vars(value).items() if not torch.is_tensor(each)}
         return {"class": type(value).__name__, **own}
-    if isinstance(value, partial):  # a class with some arguments given, as configs make them
-        named = next((each for each in value.args if isinstance(each, type)), value.func)
-        return {"class": getattr(named, "__name__", repr(named)), **{k: settings(v) for k, v in value.keywords.items()}}
+    if isinstance(value, partial):
+        given = {name: settings(each) for name, each in value.keywords.items()}
+        return {"class": settings(made_by(value)), **given}
     if isinstance(value, list | tuple):
         return [settings(each) for each in value]
     return value if isinstance(value, str | int | float | bool | None) else getattr(value, "__name__", repr(value))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
@@ -42,6 +43,16 @@ class DataModule(LightningDataModule, ABC):
     def predict_transform(self) -> Callable[[Tensor], Tensor]:
         """What happens to an image to predict, uint8 `(3, H, W)`: the same as in evaluation."""
         return Resize(None).image
+
+    def class_sizes(self) -> list[int]:
+        """How many pixels of the training set each class has; or how many images, for image-level labels."""
+        train = self.make_set("train")
+        read_label = getattr(train, "read_label", lambda index: train[index]["label"])  # without image or crop
+        sizes = np.zeros(len(self.classes), dtype=np.int64)
+        for index in range(len(train)):  # type: ignore[arg-type]
+            label = np.asarray(read_label(index))
+            sizes += np.bincount(label[label < len(sizes)].ravel(), minlength=len(sizes))
+        return sizes.tolist()
 
     def setup(self, stage: str) -> None:
         if stage == "predict":

@@ -15,7 +15,11 @@ from torchvision import models
 from cli import main
 from lightning_modules.weights import read_weights
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+FOLDER = Path(__file__).parent.parent / "configs"
+PROTOCOLS = sorted(FOLDER.glob("eval_*.yaml"))
+"""Evaluations that are laid over the config of a network."""
+
+CONFIGS = sorted(set(FOLDER.glob("*.yaml")) - set(PROTOCOLS))
 
 MAPS = ["--data.crop", "32", "--data.eval_size", "32"]
 PHOTOGRAPHS = ["--data.crop", "32", "--data.resize", "32"]
@@ -41,7 +45,7 @@ SMALL = [
 
 def command(config):
     """What the header says to run."""
-    return re.search(rf"^# Run: python cli.py (fit|test) --config {config.name}\b", config.read_text(), re.M)[1]
+    return re.search(rf"^# Run: python cli.py (fit|test) .*--config {config.name}\b", config.read_text(), re.M)[1]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
@@ -65,7 +69,33 @@ def test_a_config_runs(config, tmp_path, monkeypatch, capsys):
     assert {path.parts[-3] for path in run.glob("gallery/*/*/epoch_0000.png")} == painters
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda path: path.stem)
+def test_a_protocol_measures_its_attacks_and_no_others(protocol, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    labels = "class" if command_base(protocol) == "cifar10_at" else "map"
+    size = ["--data.size", "16", "--data.val_samples", "4", "--data.train_samples", "4", "--data.labels", labels]
+    network = (
+        f"{{name: {'fcn_small' if labels == 'map' else 'resnet_small'}, num_classes: {5 if labels == 'map' else 4}}}"
+    )
+    args = ["--model.network.init_args", network, "--trainer.callbacks", "null", *size]
+    content = yaml.safe_load(protocol.read_text())["attack"]
+    for name, attack in content["evaluate"].items():
+        few = {"steps": 3, "queries": 3}
+        for option in few.keys() & attack["init_args"].keys():
+            args += [f"--attack.evaluate.{name}.init_args.{option}", str(few[option])]
+    main(["test", "--config", "quickstart.yaml", "--config", protocol.name, *SMALL, *args])
+    results = json.loads(Path("runs", f"quickstart_{protocol.stem}", "results.json").read_text())
+    expected = ["clean", *content["evaluate"], *content.get("worst", {})]
+    assert list(results["metrics"]) == expected
+    assert results["cost"].keys() == content["evaluate"].keys()
+
+
+def command_base(protocol):
+    """The config that a protocol's header lays it over."""
+    return re.search(r"^# Run: python cli.py test --config (\w+).yaml", protocol.read_text(), re.M)[1]
+
+
+@pytest.mark.parametrize("config", [*CONFIGS, *PROTOCOLS], ids=lambda path: path.stem)
 def test_a_config_is_for_people(config):
     """One screen, a header with paper or purpose, the expected result and the exact command, no includes."""
     text = config.read_text()
@@ -73,7 +103,7 @@ def test_a_config_is_for_people(config):
     assert len(lines) <= 80 and max(map(len, lines)) <= 120
     header = "\n".join(line for line in lines[:10] if line.startswith("#"))
     assert re.search(r"It got|Expected", header)
-    assert f"python cli.py {command(config)} --config {config.name}" in header
+    assert re.search(rf"python cli.py {command(config)} .*--config {config.name}", header)
     assert not re.search(r":\s*\S+\.ya?ml\s*$", text, re.MULTILINE)
 
 

@@ -129,9 +129,14 @@ def test_labels_of_images_are_taken_as_one_pixel(loss):
     torch.testing.assert_close(flat, wide)
 
 
-def test_a_class_without_pixels_cannot_be_balanced():
-    with pytest.raises(ValueError, match="every class needs pixels, class 1 has none"):
-        BalancedMaskedCrossEntropy(scaled(), IMAGE, LABEL, [1, 0, 1])
+def test_a_class_without_pixels_weighs_nothing_in_the_balance():
+    balance = BalancedMaskedCrossEntropy(scaled(), IMAGE, LABEL, [1, 0, 5]).balance
+    assert balance.tolist() == pytest.approx([2, 0, 0.4])
+
+
+def test_the_balance_needs_the_number_of_pixels():
+    with pytest.raises(ValueError, match="give pixels"):
+        BalancedMaskedCrossEntropy(scaled(), IMAGE, LABEL)
 
 
 @pytest.mark.parametrize("attack", [SegPGD(Linf(0.1), steps=10), CosPGD(Linf(0.1), steps=10)], ids=repr)

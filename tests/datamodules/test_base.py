@@ -233,3 +233,22 @@ def test_predicting_without_a_folder_is_told(root):
 def test_the_test_set_of_voc_is_its_validation_set(root):
     data = make("voc", root)
     assert [path.stem for path in data.make_set("test").images] == VOC_NAMES["val"]
+
+
+@every_data_set
+def test_the_sizes_of_the_classes_are_those_of_the_whole_training_set(root, name):
+    data = make(name, root)
+    train = data.make_set("train")
+    if name == "shapes":
+        labels = [sample["label"].numpy() for sample in train]
+    else:
+        labels = [train.read_label(index) for index in range(len(train))]
+    expected = [sum(int((label == c).sum()) for label in labels) for c in range(len(data.classes))]
+    assert data.class_sizes() == expected
+    assert len(expected) == len(data.classes) and sum(expected) > 0
+
+
+def test_the_sizes_of_image_level_classes_are_their_images():
+    data = Shapes(labels="class", train_samples=12, val_samples=2, size=16)
+    labels = [int(sample["label"]) for sample in data.make_set("train")]
+    assert data.class_sizes() == [labels.count(c) for c in range(4)]
