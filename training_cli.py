@@ -118,6 +118,12 @@ class TrainingCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(callbacks.Attack, "attack")
         parser.add_argument("--name", type=str | None, default=None, help="Name of the run; by default the config's.")
+        parser.add_argument(
+            "--sanity",
+            type=bool,
+            default=True,
+            help="Check in validate and test that the network hides no gradients.",
+        )
         parser.add_argument("--runs", type=str, default="runs", help="The folder of all runs.")
 
     def before_instantiate_classes(self) -> None:
@@ -220,6 +226,8 @@ class TrainingCLI(LightningCLI):
         always = [checkpoint, callbacks.Speed(), callbacks.Results(), callbacks.Predictions()]
         if self.subcommand in ("validate", "test"):
             always.append(callbacks.Records(self.key))
+            if self._get(self.config_init, "sanity"):
+                always.append(callbacks.SanityGate())
         if config.logger is not False:
             always.append(LearningRateMonitor("step"))
         if config.sync_batchnorm and (config.accelerator == "cpu" or not torch.cuda.is_available()):

@@ -16,6 +16,7 @@ from attacks import Adversary, Constraint
 from attacks.adversary import made_by
 from callbacks.attack import Attack
 from callbacks.records import Records
+from callbacks.sanity import SanityGate
 from callbacks.synthesis import Synthesis
 from reports.files import digest, write_whole
 from reports.gallery import write_page
@@ -26,8 +27,9 @@ class Results(Callback):
 
     `metrics` maps `clean`, each evaluation attack and each `worst` group to `accuracy` and `miou` as fractions of 1, to
     `loss` and `samples`, and to `class_accuracy` and `iou` by class. `attacks` holds the attacks' settings, `worst` the
-    groups, `cost` what each attack took: forwards and backwards per image, and seconds in all. `synthesis` holds what
-    the synthesis callbacks measured, `checkpoint` the path and SHA-256 of what was evaluated.
+    groups, `cost` what each attack took: forwards and backwards per image, and seconds in all. `sanity` says whether
+    the network passed the gate, and what the gate found. `synthesis` holds what the synthesis callbacks measured,
+    `checkpoint` the path and SHA-256 of what was evaluated.
     """
 
     def __init__(self) -> None:
@@ -60,6 +62,7 @@ class Results(Callback):
         records = next((callback for callback in callbacks if isinstance(callback, Records)), Records())
         measured = getattr(pl_module, "results", {})
         versions = ("clean", *attack.evaluate, *attack.worst)
+        gate = next((callback for callback in callbacks if isinstance(callback, SanityGate)), SanityGate())
         checkpoint = trainer.ckpt_path if trainer.state.fn != TrainerFn.FITTING else None
         return {
             "run": Path(trainer.default_root_dir).name,
@@ -69,6 +72,7 @@ class Results(Callback):
             "attacks": {name: settings(each) for name, each in {"train": attack.train, **attack.evaluate}.items()},
             "worst": attack.worst,
             "cost": records.cost(),
+            "sanity": gate.found(),
             "checkpoint": {"path": str(checkpoint), "sha256": digest(Path(checkpoint))} if checkpoint else None,
             "data": type(trainer.datamodule).__name__,  # type: ignore[attr-defined]
             "epochs": trainer.current_epoch,
