@@ -7,13 +7,14 @@ import os
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
-from reports.files import read_results, write_whole
+from reports.curves import HEIGHT, WIDTH, charts
+from reports.files import write_whole
+from reports.measurements import compare
 
 GIVEN = ("original", "label", "start")
 """The pictures of a sample that do not depend on the model."""
@@ -37,7 +38,9 @@ class Sample:
 
 
 def write_page(runs: list[Path], page: Path) -> None:
-    """Write an HTML page with the galleries of one or several runs, sample by sample; pictures are linked, not copied.
+    """Write an HTML page about one or several runs: what they measured, robustness curves, and the galleries.
+
+    Pictures stand sample by sample, all runs below each other; they are linked, not copied.
 
     Args:
         runs: the runs' folders.
@@ -46,22 +49,16 @@ def write_page(runs: list[Path], page: Path) -> None:
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
     runs = [run.resolve() for run in runs]  # a run has a name, also if it is the current folder
     tasks = sorted({folder.name for run in runs for folder in (run / "gallery").glob("*/")})
+    measured = [run for run in runs if (run / "results.json").is_file()]
     content = {
         "title": " and ".join(run.name for run in runs),
-        "rows": metric_rows(runs),
+        "comparison": compare(measured),
+        "charts": charts(measured),
+        "width": WIDTH,
+        "height": HEIGHT,
         "tasks": {task: _samples(runs, task, page.parent.resolve()) for task in tasks},
     }
     write_whole(page, environment.get_template("page.html").render(content))
-
-
-def metric_rows(runs: list[Path]) -> list[dict[str, Any]]:
-    """A row per run with results and version of the image: run, version, accuracy and, for label maps, miou."""
-    rows = []
-    for run in runs:
-        if (run / "results.json").is_file():
-            for version, values in read_results(run)["metrics"].items():
-                rows.append({"run": run.name, "version": version, **values})
-    return rows
 
 
 def _samples(runs: list[Path], task: str, start: Path) -> list[Sample]:

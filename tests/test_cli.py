@@ -92,8 +92,9 @@ def test_the_kept_config_repeats_the_run():
     assert config["attack"]["train"]["init_args"]["constraint"]["init_args"]["eps"] == "2/255"
     main(["fit", "--config", "runs/quickstart/config.yaml", "--name", "again"])
     assert results("again")["metrics"] == results("quickstart")["metrics"]
-    assert "eps=0.00784" in results("again")["attacks"]["train"]
-    assert "objective=CrossEntropy)" in results("again")["attacks"]["train"]
+    attack = results("again")["attacks"]["train"]
+    assert attack["constraint"] == {"class": "Linf", "eps": 2 / 255}
+    assert attack["objective"] == {"class": "CrossEntropy"}
 
 
 def test_standard_training_is_one_argument_away():
@@ -109,7 +110,7 @@ def test_somebody_elses_attack_by_import_path(tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     main(["fit", *QUICK, "--attack.train", "mine.invert"])
-    assert results("quickstart")["attacks"]["train"].startswith("<function invert")
+    assert results("quickstart")["attacks"]["train"] == "invert"
 
 
 def test_print_config_is_a_config(capsys):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from one_line import one_line
 
-from reports.comparison import main, table
+from reports.comparison import main
 from reports.files import ReportError
 
 
@@ -26,36 +26,6 @@ def runs(tmp_path):
     ]
 
 
-def cells(runs):
-    """The table as {row: [cells]}; its first row are the names of the runs."""
-    columns = [[str(column.header), *column.cells] for column in table(runs).columns]
-    return {name: list(row) for name, *row in zip(*columns, strict=True)}
-
-
-def test_the_table_has_a_column_per_run_and_a_row_per_measurement(runs):
-    assert cells(runs) == {
-        "": ["robust", "standard"],
-        "clean accuracy": ["95.0 %", "98.0 %"],
-        "clean mIoU": ["81.2 %", "91.0 %"],
-        "pgd accuracy": ["90.0 %", ""],
-        "pgd mIoU": ["60.0 %", ""],
-        "inpainting distance to original": ["0.1235", ""],
-        "generation success": ["", "1.0000"],
-    }
-
-
-def test_image_labels_have_no_row_of_miou(tmp_path):
-    run = make_run(tmp_path / "cifar", {"clean": {"accuracy": 0.5, "loss": 1.0}})
-    assert cells([run]) == {"": ["cifar"], "clean accuracy": ["50.0 %"]}
-
-
-def test_runs_of_the_same_name_keep_their_columns(tmp_path):
-    runs = [
-        make_run(tmp_path / place / "at50", {"clean": {"accuracy": value}}) for place, value in (("a", 0.1), ("b", 0.2))
-    ]
-    assert cells(runs) == {"": ["at50", "at50"], "clean accuracy": ["10.0 %", "20.0 %"]}
-
-
 def test_report_prints_the_table_and_writes_the_page_beside_the_first_run(runs, capsys, tmp_path):
     main([str(run) for run in runs])
     output = capsys.readouterr().out
@@ -69,6 +39,15 @@ def test_report_writes_the_page_where_it_is_told(runs, capsys, tmp_path):
     main([str(runs[0]), "--output", str(page)])
     assert f"Gallery: {page}" in capsys.readouterr().out
     assert page.is_file() and not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex"])
+def test_a_table_for_a_paper_is_all_that_is_printed(runs, capsys, form):
+    main([*map(str, runs), "--format", form])
+    output = capsys.readouterr().out
+    assert output.startswith("|" if form == "markdown" else "\\begin{tabular}")
+    assert output.rstrip().endswith("|" if form == "markdown" else "\\end{tabular}")
+    assert "81.2" in output
 
 
 def test_nothing_of_many_runs_is_cut_off_where_the_terminal_is_narrow(tmp_path, capsys, monkeypatch):

@@ -1,0 +1,63 @@
+import json
+
+import pytest
+
+from reports.curves import HEIGHT, WIDTH, charts
+
+
+def settings(eps, norm="Linf", steps=10, name="PGD"):
+    return {"class": name, "constraint": {"class": norm, "eps": eps}, "steps": steps, "step_size": eps / 4}
+
+
+def make_run(folder, attacks, metrics):
+    folder.mkdir(parents=True)
+    metrics = {version: {"accuracy": accuracy} for version, accuracy in metrics.items()}
+    (folder / "results.json").write_text(json.dumps({"attacks": attacks, "metrics": metrics}))
+    return folder
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    attacks = {f"eps{k}": settings(k / 255) for k in (8, 2, 4)} | {"train": settings(1 / 255), "other": None}
+    return make_run(tmp_path / "at8", attacks, {"clean": 0.9, "eps2": 0.8, "eps4": 0.6, "eps8": 0.3})
+
+
+def test_attacks_that_differ_in_eps_alone_make_a_curve_that_begins_with_the_clean_images(sweep):
+    (chart,) = charts([sweep])
+    assert (chart.metric, chart.constraint) == ("accuracy", "Linf")
+    (curve,) = chart.curves
+    assert curve.name == "at8: PGD-10"
+    assert curve.points == [(0, 0.9), (2 / 255, 0.8), (4 / 255, 0.6), (8 / 255, 0.3)]
+
+
+def test_pixels_and_ticks(sweep):
+    (chart,) = charts([sweep])
+    ((_, _, points),) = chart.lines()
+    assert points[0] == (0, pytest.approx(0.1 * HEIGHT)) and points[-1] == (WIDTH, pytest.approx(0.7 * HEIGHT))
+    assert chart.ticks() == [(0, "0"), (WIDTH / 4, "2/255"), (WIDTH / 2, "4/255"), (WIDTH, "8/255")]
+
+
+def test_runs_share_a_chart_and_other_norms_have_their_own(tmp_path, sweep):
+    attacks = {"a": settings(0.5, "L2"), "b": settings(1.0, "L2")}
+    euclid = make_run(tmp_path / "l2", attacks, {"clean": 0.9, "a": 0.8, "b": 0.6})
+    both = make_run(tmp_path / "both", {"x": settings(0.1), "y": settings(0.2)}, {"clean": 1.0, "x": 0.5, "y": 0.2})
+    found = {chart.constraint: [curve.name for curve in chart.curves] for chart in charts([sweep, euclid, both])}
+    assert found == {"Linf": ["at8: PGD-10", "both: PGD-10"], "L2": ["l2: PGD-10"]}
+
+
+def test_attacks_that_differ_in_more_make_none(tmp_path):
+    others = {"b": settings(0.2, steps=20), "c": settings(0.3, name="APGD"), "d": settings(0.4, "L2")}
+    metrics = {"clean": 0.9, "a": 0.8, "b": 0.6, "c": 0.5, "d": 0.5}
+    assert charts([make_run(tmp_path / "mixed", {"a": settings(0.1), **others}, metrics)]) == []
+
+
+def test_label_maps_have_a_chart_of_miou_too(tmp_path):
+    run = make_run(tmp_path / "maps", {"a": settings(0.1), "b": settings(0.2)}, {})
+    values = {name: {"accuracy": 0.5, "miou": 0.25} for name in ("clean", "a", "b")}
+    content = json.loads((run / "results.json").read_text()) | {"metrics": values}
+    (run / "results.json").write_text(json.dumps(content))
+    assert [chart.metric for chart in charts([run])] == ["accuracy", "miou"]
+
+
+def test_an_attack_that_tells_no_settings_has_none(tmp_path):
+    assert charts([make_run(tmp_path / "own", {"mine": "my_attack"}, {"clean": 0.9, "mine": 0.6})]) == []
