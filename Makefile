@@ -19,8 +19,9 @@ check: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-benchmark: $(INSTALLED) ## Measure what an adversarial step costs above its floor, and how fast data is read
+benchmark: $(INSTALLED) ## Measure what adversarial and evaluation steps cost above their floor, and how fast data is read
 	$(BIN)/python benchmarks/attack_step.py
+	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/start_up.py
 
