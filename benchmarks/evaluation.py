@@ -71,9 +71,8 @@ def main() -> None:
         ratios = sorted(seconds / least for seconds, least in pairs)
         medians.append(statistics.median(ratios))
         seconds, least = (statistics.median(column) for column in zip(*pairs, strict=True))
-        print(
-            f"{title}: {seconds:.3f} s, floor {least:.3f} s, ratio {medians[-1]:.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})"
-        )
+        spread = f"{ratios[0]:.3f} to {ratios[-1]:.3f}"
+        print(f"{title}: {seconds:.3f} s, floor {least:.3f} s, ratio {medians[-1]:.3f} ({spread})")
     print(f"ratio {max(medians):.3f}")
 
 
