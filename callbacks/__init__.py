@@ -3,9 +3,13 @@
 from callbacks.attack import Attack
 from callbacks.generation import Generation
 from callbacks.inpainting import Inpainting
+from callbacks.overfitting_guard import OverfittingGuard
 from callbacks.predictions import Predictions
 from callbacks.results import Results
 from callbacks.speed import Speed
 from callbacks.synthesis import Synthesis
+from callbacks.weight_averaging import EMA
 
-__all__ = ["Attack", "Generation", "Inpainting", "Predictions", "Results", "Speed", "Synthesis"]
+__all__ = [
+    "EMA", "Attack", "Generation", "Inpainting", "OverfittingGuard", "Predictions", "Results", "Speed", "Synthesis",
+]  # fmt: skip

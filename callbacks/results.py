@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from callbacks.attack import Attack
+from callbacks.overfitting_guard import OverfittingGuard
 from callbacks.synthesis import Synthesis
 from reports.files import write_whole
 from reports.gallery import write_page
@@ -21,7 +22,8 @@ class Results(Callback):
     """Writes `results.json` into the run's folder, whole, at the end of fit, validate and test.
 
     `metrics` maps `clean` and each evaluation attack to `accuracy` and `miou` as fractions of 1, and to `loss`,
-    `samples` and `iou` by class; `synthesis` holds what the synthesis callbacks measured, `attacks` their settings.
+    `samples` and `iou` by class; `synthesis` holds what the synthesis callbacks measured, `attacks` their settings,
+    `stopped` is why a guard ended training early, or null.
     """
 
     def __init__(self) -> None:
@@ -61,6 +63,7 @@ class Results(Callback):
             "metrics": getattr(pl_module, "results", {}),
             "synthesis": {c.task: c.results for c in callbacks if isinstance(c, Synthesis) and c.results},
             "attacks": attacks,
+            "stopped": next((c.stopped for c in callbacks if isinstance(c, OverfittingGuard)), None),
             "data": type(trainer.datamodule).__name__,  # type: ignore[attr-defined]
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
