@@ -23,7 +23,7 @@ class EMA(WeightAveraging):
     # Four things differ from Lightning's EMAWeightAveraging. What stays equal (frozen weights, the normaliser) stays so
     # to the bit. The average is where the network is, and as precise: Lightning copies that before it has moved it, and
     # so averages on the CPU in float32. It is swapped in around all of an evaluation's hooks, so that the order of the
-    # callbacks does not matter. And an interrupted evaluation does not save the two sets of weights the wrong way round.
+    # callbacks does not matter. And an interrupted evaluation does not save the two sets of weights interchanged.
 
     def __init__(self, decay: float = 0.995) -> None:
         if not 0 <= decay < 1:
