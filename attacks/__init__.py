@@ -12,7 +12,7 @@ from attacks.ensemble import Ensemble, Transfer
 from attacks.loop import projected_gradient
 from attacks.margins import DLR, TargetedDLR
 from attacks.noise import GaussianNoise
-from attacks.objectives import CrossEntropy, Objective
+from attacks.objectives import CrossEntropy, KLDivergence, Objective
 from attacks.pgd import FGSM, IFGSM, PGD
 from attacks.segmentation import BalancedMaskedCrossEntropy, CosPGD, JensenShannon, MaskedCrossEntropy, SegPGD
 from attacks.square import Square
@@ -20,6 +20,6 @@ from attacks.square import Square
 __all__ = [
     "APGD", "DLR", "FGSM", "IFGSM", "L2", "PGD", "SEA", "Adversary", "AttackCallable", "BalancedMaskedCrossEntropy",
     "Box", "Constraint", "CosPGD", "Cost", "CrossEntropy", "Ensemble", "GaussianNoise", "Intersection", "JensenShannon",
-    "Linf", "MaskedCrossEntropy", "Objective", "Region", "SegPGD", "Square", "TargetedAPGD", "TargetedDLR", "Transfer",
-    "counted", "projected_gradient", "undisturbed",
+    "KLDivergence", "Linf", "MaskedCrossEntropy", "Objective", "Region", "SegPGD", "Square", "TargetedAPGD",
+    "TargetedDLR", "Transfer", "counted", "projected_gradient", "undisturbed",
 ]  # fmt: skip

@@ -42,6 +42,18 @@ def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     return valid_mean(pixel_cross_entropy(logits, label), label)
 
 
+def kl_divergence(clean: Tensor, adversarial: Tensor, label: Tensor) -> Tensor:
+    """Each sample's mean divergence KL(p || q) over its valid pixels, `(B,)`; 0 where all is void.
+
+    Args:
+        clean: the logits of p, `(B, C)` or `(B, C, H, W)`.
+        adversarial: the logits of q, of the same shape.
+        label: int64, `(B,)` or `(B, H, W)`; only says which pixels are void (255).
+    """
+    p, q = clean.log_softmax(1), adversarial.log_softmax(1)
+    return valid_mean(F.kl_div(q, p, reduction="none", log_target=True).sum(1), label)
+
+
 def valid_mean(values: Tensor, label: Tensor) -> Tensor:
     """Each sample's mean over its valid pixels, `(B,)`, of values shaped like `label`; 0 where all is void."""
     if label.ndim == 1:
@@ -79,3 +91,20 @@ class CrossEntropy(Objective):
     def __call__(self, image: Tensor, progress: float) -> tuple[Tensor, Tensor]:
         logits = logits_of(self.network(image))
         return cross_entropy(logits, self.label), logits
+
+
+class KLDivergence(Objective):
+    """How far the prediction is from that of the clean image: TRADES' objective (Zhang et al. 2019).
+
+    KL(p(x) || p(x')), each sample's mean over its valid pixels; of the labels it takes only which pixels are void. It
+    has no gradient at the clean image itself: `PGD` needs its random start.
+    """
+
+    def __init__(self, network: nn.Module, image: Tensor, label: Tensor) -> None:
+        self.network, self.label = network, label
+        with torch.no_grad():
+            self.clean = logits_of(network(image))
+
+    def __call__(self, image: Tensor, progress: float) -> tuple[Tensor, Tensor]:
+        logits = logits_of(self.network(image))
+        return kl_divergence(self.clean, logits, self.label), logits

@@ -3,21 +3,16 @@
 from callbacks.attack import Attack
 from callbacks.generation import Generation
 from callbacks.inpainting import Inpainting
+from callbacks.overfitting_guard import OverfittingGuard
 from callbacks.predictions import Predictions
 from callbacks.records import Records
 from callbacks.results import Results
 from callbacks.sanity import SanityGate
 from callbacks.speed import Speed
 from callbacks.synthesis import Synthesis
+from callbacks.weight_averaging import EMA
 
 __all__ = [
-    "Attack",
-    "Generation",
-    "Inpainting",
-    "Predictions",
-    "Records",
-    "Results",
-    "SanityGate",
-    "Speed",
-    "Synthesis",
-]
+    "EMA", "Attack", "Generation", "Inpainting", "OverfittingGuard", "Predictions", "Records", "Results", "SanityGate",
+    "Speed", "Synthesis",
+]  # fmt: skip

@@ -3,6 +3,8 @@
 A batch is a dict, and its items are replaced before the LightningModule sees them; the module never knows.
 """
 
+import copy
+import math
 import os
 import re
 import time
@@ -11,10 +13,12 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import Tensor, nn
 
 from attacks import Adversary, AttackCallable, BalancedMaskedCrossEntropy, undisturbed
 from attacks.adversary import made_by, outside_inference
+from attacks.constraints import Ball
 from attacks.cost import counted
 from attacks.seeds import mix
 
@@ -34,8 +38,14 @@ class Attack(Callback):
             `attack(network, image, label, seed=None, region=None) -> image`; null for standard training.
         evaluate: evaluation attacks by name; the names become part of the metrics' names.
         fraction: share of the training samples that is attacked, drawn for each sample and epoch.
+        warm_up: number of epochs over which the training attack's eps and step size grow linearly from 0 to what they
+            are; logged as `attack/eps`.
         worst: groups of evaluation attacks by name, such as `{sea: [sea_mce, sea_mce_bal, sea_js]}`: `validate` and
             `test` measure the worst of a group, image by image, under its name.
+
+    Raises:
+        ValueError: on a setting out of its range, a name that is no word, a group of attacks that are not there, or a
+            warm-up of an attack without `Linf` or `L2`.
     """
 
     def __init__(
@@ -43,6 +53,7 @@ class Attack(Callback):
         train: AnyAttack | None = None,
         evaluate: dict[str, AnyAttack] | None = None,
         fraction: float = 1.0,
+        warm_up: float = 0.0,
         worst: dict[str, list[str]] | None = None,
     ) -> None:
         if not 0 <= fraction <= 1:
@@ -52,6 +63,10 @@ class Attack(Callback):
                 raise ValueError(
                     f"evaluate: {name!r} cannot name an attack; use letters, digits and _, and not `clean`"
                 )
+        if not 0 <= warm_up < math.inf:
+            raise ValueError(f"warm_up={warm_up}: a number of epochs, 0 or more")
+        if warm_up and train is not None and ball_of(train) is None:
+            raise ValueError(f"warm_up={warm_up}: {train!r} has no constraint Linf or L2 to grow; set warm_up to 0")
         versions = {"clean", *(evaluate or {})}
         for name, group in (worst or {}).items():
             if name in versions or not group or not versions.issuperset(group):
@@ -60,6 +75,7 @@ class Attack(Callback):
         self.train = train
         self.evaluate = evaluate or {}
         self.fraction = fraction
+        self.warm_up = warm_up
         self.worst = worst or {}
         self.seconds = 0.0
         """Duration of the last training attack; on a GPU only that of a logged step is true."""
@@ -69,8 +85,12 @@ class Attack(Callback):
             return
         started = time.perf_counter()
         seed = mix(_run_seed(), trainer.current_epoch, batch["index"])
+        attack = self.train
+        if self.warm_up:
+            attack = scaled(attack, self._grown(trainer))
+            pl_module.log("attack/eps", attack.constraint.eps, batch_size=len(batch["image"]))
         with trainer.precision_plugin.forward_context():
-            adversarial = self._attack_some(self.train, pl_module, batch, seed)
+            adversarial = self._attack_some(attack, pl_module, batch, seed)
         batch["clean"], batch["image"] = batch["image"], adversarial
         if is_logged(trainer, batch_idx):
             wait_for(pl_module.device)
@@ -92,40 +112,66 @@ class Attack(Callback):
     ) -> None:
         if "measured" in batch:  # by an evaluation that was interrupted
             return
-        seed = mix(_run_seed(), batch["index"])
+        network = pl_module.get_submodule("network")
         batch["attacked"], batch["cost"] = {}, {}
         for name, attack in self.evaluate.items():
             wait_for(pl_module.device)
             started = time.perf_counter()
-            with counted(pl_module.get_submodule("network")) as cost:
-                batch["attacked"][name] = self._run(attack, pl_module, batch, seed)
+            with counted(network) as cost:
+                batch["attacked"][name] = perturbed(attack, network, batch)
             wait_for(pl_module.device)
             batch["cost"][name] = cost.forwards, cost.backwards, time.perf_counter() - started
 
     on_test_batch_start = on_validation_batch_start
 
+    def _grown(self, trainer: Trainer) -> float:
+        """How much of its size the attack has reached: a function of the optimizer steps taken, in whatever runs."""
+        batches = trainer.num_training_batches
+        if math.isinf(batches):
+            raise MisconfigurationException("attack.warm_up: the data have no length; set trainer.limit_train_batches")
+        steps_per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
+        return min(1.0, trainer.global_step / (self.warm_up * steps_per_epoch))
+
     def _attack_some(
         self, attack: AnyAttack, pl_module: LightningModule, batch: dict[str, Any], seed: Tensor
     ) -> Tensor:
         """Attack `fraction` of the samples; which ones depends on their seeds alone."""
+        network = pl_module.get_submodule("network")
         if self.fraction == 1:
-            return self._run(attack, pl_module, batch, seed)
+            return perturbed(attack, network, batch, seed)
         chosen = mix(seed, 1).double() / 2.0**64 + 0.5 < self.fraction
         image = batch["image"].clone()
         if chosen.any():
             part: dict[str, Any] = {key: batch[key][chosen] for key in ("image", "label", "region") if key in batch}
-            image[chosen] = self._run(attack, pl_module, part, seed[chosen])
+            image[chosen] = perturbed(attack, network, part, seed[chosen])
         return image
 
-    @staticmethod
-    def _run(attack: AnyAttack, pl_module: LightningModule, batch: dict[str, Any], seed: Tensor) -> Tensor:
-        network, region = pl_module.get_submodule("network"), batch.get("region")
-        image, label = batch["image"], batch["label"]
-        if isinstance(attack, Adversary):  # leaves the network as it was by itself
-            return attack(network, image, label, seed=seed, region=region)
-        with undisturbed(network):
-            image, label = outside_inference(image), outside_inference(label)
-            return attack(network, image, label, seed=seed, region=region).detach()
+
+def perturbed(attack: AnyAttack, network: nn.Module, batch: dict[str, Any], seed: Tensor | None = None) -> Tensor:
+    """A batch's image under an attack, ours or anybody's; by default with the noise of evaluation."""
+    image, label, region = batch["image"], batch["label"], batch.get("region")
+    seed = mix(_run_seed(), batch["index"]) if seed is None else seed
+    if isinstance(attack, Adversary):  # leaves the network as it was by itself
+        return attack(network, image, label, seed=seed, region=region)
+    with undisturbed(network):
+        image, label = outside_inference(image), outside_inference(label)
+        return attack(network, image, label, seed=seed, region=region).detach()
+
+
+def ball_of(attack: AnyAttack | None) -> Ball | None:
+    """The ball an attack stays in, if it has one."""
+    constraint = getattr(attack, "constraint", None)
+    return constraint if isinstance(constraint, Ball) else None
+
+
+def scaled(attack: Any, factor: float) -> Any:
+    """A copy of an attack that has a ball, with `factor` times its eps and step size."""
+    attack = copy.copy(attack)
+    attack.constraint = copy.copy(attack.constraint)
+    attack.constraint.eps *= factor
+    if hasattr(attack, "step_size"):
+        attack.step_size *= factor
+    return attack
 
 
 def is_logged(trainer: Trainer, batch_idx: int) -> bool:

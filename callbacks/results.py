@@ -15,6 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from attacks import Adversary, Constraint
 from attacks.adversary import made_by
 from callbacks.attack import Attack
+from callbacks.overfitting_guard import OverfittingGuard
 from callbacks.records import Records
 from callbacks.sanity import SanityGate
 from callbacks.synthesis import Synthesis
@@ -29,7 +30,7 @@ class Results(Callback):
     `loss` and `samples`, and to `class_accuracy` and `iou` by class. `attacks` holds the attacks' settings, `worst` the
     groups, `cost` what each attack took: forwards and backwards per image, and seconds in all. `sanity` says whether
     the network passed the gate, and what the gate found. `synthesis` holds what the synthesis callbacks measured,
-    `checkpoint` the path and SHA-256 of what was evaluated.
+    `stopped` why a guard ended training early, `checkpoint` the path and SHA-256 of what was evaluated.
     """
 
     def __init__(self) -> None:
@@ -73,6 +74,7 @@ class Results(Callback):
             "worst": attack.worst,
             "cost": records.cost(),
             "sanity": gate.found(),
+            "stopped": next((c.stopped for c in callbacks if isinstance(c, OverfittingGuard)), None),
             "checkpoint": {"path": str(checkpoint), "sha256": digest(Path(checkpoint))} if checkpoint else None,
             "data": type(trainer.datamodule).__name__,  # type: ignore[attr-defined]
             "epochs": trainer.current_epoch,

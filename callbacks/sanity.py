@@ -18,7 +18,7 @@ from attacks.apgd import wrong_share
 from attacks.constraints import Ball
 from attacks.objectives import cross_entropy, logits_of, valid_pixels
 from attacks.seeds import mix
-from callbacks.attack import Attack
+from callbacks.attack import Attack, ball_of
 
 
 @dataclass
@@ -175,5 +175,4 @@ def _radius(trainer: Trainer) -> Ball | None:
     """The set of the first evaluation attack that has a radius above 0."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     attacks = [attack for each in callbacks if isinstance(each, Attack) for attack in each.evaluate.values()]
-    balls = (getattr(attack, "constraint", None) for attack in attacks)
-    return next((ball for ball in balls if isinstance(ball, Ball) and ball.eps > 0), None)
+    return next((ball for attack in attacks if (ball := ball_of(attack)) and ball.eps > 0), None)

@@ -41,7 +41,7 @@ class Classifier(LightningModule):
         optimizer: makes the optimizer from parameters or parameter groups; by default SGD as in torchvision's
             segmentation reference (lr 0.02, momentum 0.9, weight decay 0.0001).
         schedule: makes a learning rate scheduler from the optimizer and the run's number of optimizer steps; stepped
-            after each. `Drops`, and torch's `PolynomialLR` and `CosineAnnealingLR`, have this shape.
+            after each. `Drops`, `Triangle`, and torch's `PolynomialLR` and `CosineAnnealingLR`, have this shape.
         lr_multipliers: factors of the learning rate by prefix of the network's parameter names, such as
             `{model.aux_classifier: 10}`; the first that fits counts.
         frozen: parts of the network that are left exactly as they are, such as `[model.backbone]`: their weights are

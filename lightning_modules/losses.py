@@ -3,9 +3,10 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
-from attacks.objectives import cross_entropy, logits_of
+from attacks.objectives import cross_entropy, kl_divergence, logits_of
 
 
 class Loss(ABC):
@@ -32,3 +33,41 @@ class CrossEntropyLoss(Loss):
         if isinstance(output, dict) and "aux" in output:
             loss = loss + self.aux_weight * cross_entropy(output["aux"], batch["label"])
         return loss
+
+
+class TRADES(Loss):
+    """The clean image's cross-entropy plus `beta` times KL(p(x) || p(x')), x' being attacked (Zhang et al. 2019).
+
+    Both are each sample's mean over its valid pixels. The clean and the attacked images pass through the network one
+    after the other, as in the paper's code, so batch norm sees each kind by its own statistics; the gradient goes
+    through both. Made for `PGD(objective=KLDivergence)` as the training attack. Samples that the attack's `fraction`
+    leaves alone count with little more than their cross-entropy.
+
+    Args:
+        beta: weight of the divergence, the paper's 1/lambda.
+        aux_weight: weight of the same loss of the auxiliary head, where there is one.
+
+    Raises:
+        ValueError: on a beta below 0.
+    """
+
+    def __init__(self, beta: float = 6.0, aux_weight: float = 0.5) -> None:
+        if not beta >= 0:
+            raise ValueError(f"TRADES: beta={beta} must be 0 or more")
+        self.beta = beta
+        self.aux_weight = aux_weight
+
+    def __call__(self, network: nn.Module, batch: dict[str, Any]) -> Tensor:
+        if "clean" not in batch:
+            raise MisconfigurationException(
+                "the loss TRADES compares clean with attacked images, and attack.train is null: "
+                "set attack.train, or take CrossEntropyLoss"
+            )
+        clean, adversarial = network(batch["clean"]), network(batch["image"])
+        loss = self._of_head(logits_of(clean), logits_of(adversarial), batch["label"])
+        if isinstance(clean, dict) and "aux" in clean:
+            loss = loss + self.aux_weight * self._of_head(clean["aux"], adversarial["aux"], batch["label"])
+        return loss
+
+    def _of_head(self, clean: Tensor, adversarial: Tensor, label: Tensor) -> Tensor:
+        return cross_entropy(clean, label) + self.beta * kl_divergence(clean, adversarial, label)

@@ -102,6 +102,43 @@ def test_standard_training_is_one_argument_away():
     assert results("standard")["attacks"]["train"] is None
 
 
+def test_averaged_weights_are_measured_tested_and_resumed():
+    ema = ["--trainer.callbacks", "[{class_path: EMA, init_args: {decay: 0.5}}]"]
+    main(["fit", *QUICK, "--name", "plain"])
+    main(["fit", *QUICK, *ema])
+    fitted = results("quickstart")["metrics"]
+    assert fitted != results("plain")["metrics"]
+    for options in ([], ema):
+        main(["validate", *QUICK, *options, "--ckpt_path", "last"])
+    for run in ("quickstart_validate", "quickstart_validate-2"):
+        for version in ("clean", "pgd"):
+            assert results(run)["metrics"][version] == fitted[version]
+    main(["fit", *QUICK, *ema, "--trainer.max_epochs", "3", "--ckpt_path", "last"])
+    assert results("quickstart")["steps"] == 6
+
+
+def test_recipes_are_a_few_arguments_away():
+    recipe = ["--attack.fraction", "0.5", "--attack.warm_up", "1.5", "--trainer.callbacks+=OverfittingGuard"]
+    trades = ["--model.loss", "TRADES", "--model.loss.beta", "3", "--attack.train.objective", "KLDivergence"]
+    main(["fit", *QUICK, *recipe, "--trainer.callbacks+=EMA", "--trainer.callbacks.decay", "0.9", *trades])
+    config = yaml.safe_load(Path("runs/quickstart/config.yaml").read_text())
+    assert (config["attack"]["fraction"], config["attack"]["warm_up"]) == (0.5, 1.5)
+    assert config["model"]["loss"]["init_args"]["beta"] == 3
+    assert [callback["class_path"] for callback in config["trainer"]["callbacks"]] == [
+        "callbacks.OverfittingGuard",
+        "callbacks.EMA",
+    ]
+    assert results("quickstart")["attacks"]["train"]["objective"] == {"class": "KLDivergence"}
+    assert results("quickstart")["stopped"] is None
+    assert Path("runs/quickstart/checkpoints/before_overfitting.ckpt").is_file()
+
+
+def test_trades_without_a_training_attack_is_one_line(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", *QUICK, "--model.loss", "TRADES", "--attack.train", "null"])
+    assert "attack.train is null: set attack.train, or take" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_somebody_elses_attack_by_import_path(tmp_path, monkeypatch):
     Path("mine.py").write_text(
         "from torch import Tensor, nn\n"

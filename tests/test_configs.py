@@ -2,16 +2,18 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from checkpoints import MEAN, robustness
-from tiny_classification import write_cifar10, write_imagenet, write_mnist, write_svhn, write_usps
+from tiny_classification import write_cifar10, write_imagenet, write_mnist, write_sbd, write_svhn, write_usps
 from tiny_data import write_camvid, write_coco, write_voc
 from torchvision import models
 
+import callbacks
 from cli import main
 from lightning_modules.weights import read_weights
 
@@ -54,10 +56,15 @@ def test_a_config_runs(config, tmp_path, monkeypatch, capsys):
     content = yaml.safe_load(config.read_text())
     data = content["data"]["class_path"]
     write, size = DATA.get(data, (None, []))
+    dense = size == MAPS or data == "Shapes"
     if write:
         write(Path("data"))
         size = ["--data.root", "data", *size]
-    dense = size[2:] == MAPS or data == "Shapes"
+    if content["data"].get("init_args", {}).get("sbd"):
+        write_sbd(Path("data/sbd"))
+        extra = Path("data/sbd/benchmark_RELEASE/dataset")
+        shutil.copytree(extra / "img", "data/VOCdevkit/VOC2012/JPEGImages", dirs_exist_ok=True)
+        size += ["--data.sbd", str(extra / "cls")]
     name, classes = "fcn_small" if dense else "resnet_small", content["model"]["network"]["init_args"]["num_classes"]
     weights = "weights: null, backbone_weights: null, aux: false"
     network = ["--model.network.init_args", f"{{name: {name}, num_classes: {classes}, {weights}}}"]
@@ -65,7 +72,8 @@ def test_a_config_runs(config, tmp_path, monkeypatch, capsys):
     run = Path("runs", config.stem if command(config) == "fit" else f"{config.stem}_test")
     assert (run / "results.json").is_file()
     assert (run / "checkpoints" / "last.ckpt").is_file() == (command(config) == "fit")
-    painters = {callback["class_path"].lower() for callback in content["trainer"].get("callbacks", [])}
+    named = [getattr(callbacks, callback["class_path"]) for callback in content["trainer"].get("callbacks", [])]
+    painters = {callback.task for callback in named if issubclass(callback, callbacks.Synthesis)}
     assert {path.parts[-3] for path in run.glob("gallery/*/*/epoch_0000.png")} == painters
 
 
@@ -136,6 +144,19 @@ def test_a_network_trained_on_one_set_of_digits_is_tested_on_another(tmp_path, m
         results = json.loads(Path("runs", run, "results.json").read_text())
         assert results["data"] == data
         assert results["metrics"]["clean"]["samples"] > 0
+
+
+def test_noise_takes_the_place_of_the_training_attack(tmp_path, monkeypatch, capsys):
+    """The N-eps of Aggarwal et al. 2020, as the header of their config says it."""
+    monkeypatch.chdir(tmp_path)
+    write_cifar10(Path("data"))
+    network = ["--model.network.init_args", "{name: resnet_small, num_classes: 10}"]
+    config = CONFIGS[0].parent / "cifar10_at.yaml"
+    noise = re.search(r"(--attack\.train GaussianNoise .*?) --name", config.read_text())[1].split()
+    main(["fit", "--config", config.name, *SMALL, *network, "--data.root", "data", *noise])
+    results = json.loads(Path("runs", "cifar10_at", "results.json").read_text())
+    assert results["attacks"]["train"] == f"GaussianNoise(std={8 / 255})"
+    assert set(results["metrics"]) == {"clean", "pgd_eps4", "pgd_eps8"}
 
 
 @pytest.mark.parametrize(("name", "depth", "epochs"), [("at50", 50, 9), ("at101", 101, 3)])

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from cli import main
 
@@ -71,3 +72,34 @@ def test_every_sample_counts_once(fitted, monkeypatch, samples):
         assert got["iou"] == pytest.approx(expected["iou"], abs=1e-9)
         assert (got["accuracy"], got["miou"]) == pytest.approx((expected["accuracy"], expected["miou"]), abs=1e-9)
         assert got["loss"] == pytest.approx(expected["loss"], rel=1e-9)
+
+
+PLANTED = """
+import os
+from torch import Tensor, nn
+
+calls = 0
+
+
+def planted(network: nn.Module, image: Tensor, label: Tensor, seed=None, region=None) -> Tensor:
+    global calls
+    calls += 1
+    wrong = calls == 2 and os.environ.get("LOCAL_RANK") == "1"
+    label.copy_((network(image).argmax(1) + wrong) % 5)
+    return image
+"""
+"""An attack under which the network is right, but for the second process at the second time."""
+
+
+def test_the_overfitting_guard_stops_all_processes_together(tmp_path, monkeypatch):
+    """The accuracy of both is measured, 1 and then a half: one of them would go on by itself."""
+    (tmp_path / "mine.py").write_text(PLANTED)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    guard = "[{class_path: OverfittingGuard, init_args: {attack: mine.planted}}, EMA]"
+    args = ["--trainer.callbacks", guard, "--trainer.max_epochs", "4", "--trainer.logger", "false"]
+    in_two_processes(tmp_path, "fit", *args, "--data.val_samples", "7")
+    found = results(tmp_path, "quickstart")
+    assert (found["epochs"], found["steps"]) == (2, 4)
+    assert "fell from 1.000 to 0.500 in epoch 1" in found["stopped"]
+    kept = torch.load(tmp_path / "runs/quickstart/checkpoints/before_overfitting.ckpt", weights_only=True)
+    assert kept["epoch"] == 0 and "current_model_state" in kept

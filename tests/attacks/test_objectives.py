@@ -1,11 +1,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import per_pixel, ragged_labels, uniform
+from networks import fcn, linear, per_pixel, ragged_labels, uniform
 from torch import nn
 
-from attacks import CrossEntropy
-from attacks.objectives import cross_entropy, logits_of, pixel_cross_entropy, valid_pixels
+from attacks import PGD, CrossEntropy, KLDivergence, Linf
+from attacks.objectives import cross_entropy, kl_divergence, logits_of, pixel_cross_entropy, valid_pixels
 
 
 def logits_like(label, classes=3):
@@ -114,3 +114,79 @@ def test_the_objective_gives_one_value_per_sample_and_the_logits_it_saw(network)
     assert torch.equal(logits, logits_of(network(image)))
     assert torch.equal(value, cross_entropy(logits, label))
     assert value.shape == (4,)
+
+
+def divergence_over_valid_pixels(clean, adversarial, label):
+    """The definition, pixel by pixel."""
+    means = []
+    for p, q, classes in zip(clean.softmax(1), adversarial.softmax(1), label, strict=True):
+        terms = [
+            sum(a * (a / b).log() for a, b in zip(p[:, i, j].tolist(), q[:, i, j], strict=True))
+            for (i, row) in enumerate(classes.tolist())
+            for j, c in enumerate(row)
+            if c != 255
+        ]
+        means.append(sum(terms) / len(terms) if terms else torch.zeros((), dtype=clean.dtype))
+    return torch.stack(means)
+
+
+def test_the_divergence_is_each_samples_mean_over_its_valid_pixels():
+    label = ragged_labels()
+    clean, adversarial = logits_like(label).detach(), 3 * uniform(4, 3, 6, 6, seed=5)
+    expected = divergence_over_valid_pixels(clean, adversarial, label)
+    torch.testing.assert_close(kl_divergence(clean, adversarial, label), expected)
+    assert (expected[:3] > 0.1).all() and expected[3] == 0
+    swapped = kl_divergence(adversarial, clean, label)
+    assert not torch.allclose(swapped, expected, rtol=1e-2), "from the clean prediction to the other, not back"
+
+
+def test_the_divergence_of_image_labels_looks_at_no_label():
+    clean, adversarial = uniform(4, 300, seed=1), uniform(4, 300, seed=2)
+    expected = (clean.softmax(1) * (clean.log_softmax(1) - adversarial.log_softmax(1))).sum(1)
+    for label in (torch.tensor([0, 255, 299, 255]), torch.zeros(4, dtype=torch.int64)):
+        torch.testing.assert_close(kl_divergence(clean, adversarial, label), expected)
+
+
+def test_the_divergence_is_finite_where_a_prediction_is_certain():
+    clean, adversarial = torch.tensor([[1000.0, 0.0]]), torch.tensor([[0.0, 1000.0]], requires_grad=True)
+    value = kl_divergence(clean, adversarial, torch.tensor([0]))
+    (gradient,) = torch.autograd.grad(value.sum(), adversarial)
+    assert value.item() == 1000 and gradient.isfinite().all()
+
+
+def test_the_divergence_has_no_gradient_at_the_clean_image_and_pgd_needs_its_random_start():
+    network, image, label = fcn().eval(), uniform(4, 3, 6, 6), ragged_labels()
+    objective = KLDivergence(network, image, label)
+    moving = image.clone().requires_grad_()
+    value, logits = objective(moving, 0.0)
+    (gradient,) = torch.autograd.grad(value.sum(), moving)
+    assert value.abs().max() < 1e-12 and gradient.abs().max() < 1e-12
+    torch.testing.assert_close(logits, network(image))
+    attacked = PGD(Linf(0.1), steps=3, objective=KLDivergence)(network, image, label)
+    noise = PGD(Linf(0.1), steps=1, step_size=0, objective=KLDivergence)(network, image, label)
+    values = [objective(other, 1.0)[0] for other in (noise, attacked)]
+    assert (values[0][:3] > 0).all() and (values[1][:3] > 1.5 * values[0][:3]).all()
+
+
+def test_the_divergence_of_a_linear_network_has_a_gradient_in_closed_form():
+    """At x' it is W^T (q - p)."""
+    network, image, label = linear(classes=3), uniform(2, 3, 4, 4), torch.tensor([0, 1])
+    objective = KLDivergence(network, image, label)
+    moved = (image + 0.3).requires_grad_()
+    (gradient,) = torch.autograd.grad(objective(moved, 0.0)[0].sum(), moved)
+    q_minus_p = network(moved).softmax(1) - network(image).softmax(1)
+    torch.testing.assert_close(gradient.flatten(1), q_minus_p @ network[1].weight)
+
+
+def test_the_clean_prediction_is_made_once_and_without_a_graph():
+    calls = []
+
+    def network(image):
+        calls.append(torch.is_grad_enabled())
+        return image.mean((2, 3))
+
+    image = uniform(2, 3, 4, 4)
+    objective = KLDivergence(network, image, torch.tensor([0, 1]))
+    for t in range(3):
+        objective(image, t / 3)
+    assert calls == [False, True, True, True]

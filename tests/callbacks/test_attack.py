@@ -3,14 +3,15 @@ from functools import partial
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from networks import fcn
 from torch import nn
 
-from attacks import FGSM, PGD, SEA, BalancedMaskedCrossEntropy, Linf
+from attacks import FGSM, L2, PGD, SEA, BalancedMaskedCrossEntropy, GaussianNoise, KLDivergence, Linf
 from attacks.seeds import mix
 from callbacks import Attack
 from datamodules import Shapes
-from lightning_modules import BatchError, Classifier
+from lightning_modules import TRADES, BatchError, Classifier
 
 EPS = 0.03
 PGD3 = PGD(Linf(EPS), steps=3, step_size=0.01)
@@ -205,9 +206,13 @@ def test_a_batch_that_is_no_dict_gets_one_clear_line(make_trainer, pixel_network
         make_trainer(callbacks=[Attack(PGD3)]).fit(Classifier(pixel_network), tuples)
 
 
-@pytest.mark.parametrize("settings", [{"fraction": 1.5}, {"evaluate": {"clean": PGD3}}, {"evaluate": {"a.b": PGD3}}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"fraction": 1.5}, {"evaluate": {"clean": PGD3}}, {"evaluate": {"a.b": PGD3}}, {"warm_up": -1},
+     {"warm_up": float("nan")}],
+)  # fmt: skip
 def test_settings_are_checked(settings):
-    with pytest.raises(ValueError, match=r"fraction|name an attack"):
+    with pytest.raises(ValueError, match=r"fraction|name an attack|warm_up=.*: a number of epochs"):
         Attack(PGD3, **settings)
 
 
@@ -226,3 +231,83 @@ def test_a_balance_that_is_given_stays(make_trainer):
     data = Shapes(train_samples=5, val_samples=3, size=16)
     make_trainer(callbacks=[attack]).test(Classifier(fcn(5).float()), data, verbose=False)
     assert attack.evaluate["bal"].objective is given
+
+
+class Frozen(Classifier):
+    """A network that training does not change, so that only the attack does."""
+
+    def __init__(self, network):
+        network[1].momentum = 0.0
+        super().__init__(network, optimizer=lambda p: torch.optim.SGD(p, lr=0.0))
+
+
+def test_a_warm_up_grows_eps_and_step_size_with_the_optimizers_steps(make_trainer, noise_loader, pixel_network):
+    """Four batches of an epoch are two steps: a warm-up of an epoch and a half has 0, 1/3, 2/3 and all of eps."""
+    spy, attack = Spy(), PGD(Linf(EPS), steps=3, step_size=0.01)
+    options = {"max_epochs": 3, "accumulate_grad_batches": 2}
+    trainer = make_trainer(callbacks=[Attack(attack, warm_up=1.5), spy], **options)
+    trainer.fit(Frozen(pixel_network), noise_loader(2))
+    for position, batch in enumerate(spy.batches):
+        share = min(1, position // 2 / 3)
+        smaller = PGD(Linf(EPS * share), steps=3, step_size=0.01 * share)
+        expected = smaller(pixel_network, batch["clean"], batch["label"], mix(0, position // 4, batch["index"]))
+        torch.testing.assert_close(batch["image"], expected)
+    assert torch.equal(spy.batches[0]["image"], spy.batches[0]["clean"])
+    assert (attack.constraint.eps, attack.step_size) == (EPS, 0.01), "the attack itself does not change"
+
+
+@pytest.mark.parametrize("train", [FGSM(L2(0.5)), PGD(L2(0.5), steps=2)])
+def test_a_warm_up_is_the_same_after_a_resume(make_trainer, noise_loader, pixel_network, tmp_path, train):
+    def run(epochs, ckpt_path=None):
+        spy = Spy()
+        trainer = make_trainer(callbacks=[Attack(train, warm_up=2), spy], max_epochs=epochs)
+        trainer.fit(Frozen(pixel_network), noise_loader(), ckpt_path=ckpt_path)
+        trainer.save_checkpoint(tmp_path / f"{epochs}.ckpt")
+        return [batch["image"] for batch in spy.batches]
+
+    whole = run(3)
+    run(1)
+    for one, other in zip(whole[2:], run(3, tmp_path / "1.ckpt"), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_warm_ups_eps_is_logged(make_trainer, noise_loader, pixel_network):
+    class Logged(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            eps.append(float(trainer.callback_metrics["attack/eps"]))
+
+    eps: list[float] = []
+    callbacks = [Attack(PGD3, warm_up=2), Logged()]
+    make_trainer(callbacks=callbacks, max_epochs=3).fit(Classifier(pixel_network), noise_loader())
+    assert eps == pytest.approx([0, EPS / 4, EPS / 2, 3 * EPS / 4, EPS, EPS])
+
+
+def test_a_warm_up_needs_a_ball_that_can_grow(make_trainer, pixel_network):
+    for train in (GaussianNoise(0.1), lambda network, image, label, seed=None, region=None: image):
+        with pytest.raises(ValueError, match="has no constraint Linf or L2 to grow; set warm_up to 0"):
+            Attack(train, warm_up=1)
+    Attack(None, warm_up=1)  # standard training with the same config
+
+    class Endless(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter([{"image": torch.rand(3, 8, 8), "label": torch.zeros(8, 8).long(), "index": 0}] * 4)
+
+    with pytest.raises(MisconfigurationException, match="the data have no length"):
+        loader = torch.utils.data.DataLoader(Endless(), 2)
+        make_trainer(callbacks=[Attack(PGD3, warm_up=1)]).fit(Classifier(pixel_network), loader)
+
+
+@pytest.mark.parametrize("fraction", [0.5, 1.0])
+def test_trades_trains_on_both_versions_of_the_image(make_trainer, noise_loader, pixel_network, fraction):
+    spy = Spy()
+    attack = Attack(PGD(Linf(EPS), steps=2, objective=KLDivergence), fraction=fraction)
+    module = Classifier(pixel_network, TRADES(), optimizer=lambda p: torch.optim.SGD(p, lr=0.1))
+    trainer = make_trainer(callbacks=[attack, spy], precision="bf16-mixed", max_epochs=2)
+    trainer.fit(module, noise_loader(4))
+    assert pixel_network[1].num_batches_tracked == 2 * 4, "each step shows it the clean and the attacked images"
+    assert trainer.callback_metrics["train/loss"].isfinite()
+
+
+def test_trades_without_an_attack_ends_in_one_clear_line(make_trainer, noise_loader, pixel_network):
+    with pytest.raises(MisconfigurationException, match=r"attack\.train is null"):
+        make_trainer(callbacks=[Attack(None)]).fit(Classifier(pixel_network, TRADES()), noise_loader())
