@@ -262,3 +262,41 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from():
     assert reached > 0 and not Path("runs/quickstart/results.json").exists()
     main(["fit", *QUICK, "--trainer.max_epochs", "-1", "--trainer.max_steps", str(reached + 3), "--ckpt_path", "last"])
     assert results("quickstart")["steps"] == reached + 3
+
+
+def test_an_interrupted_evaluation_goes_on_in_its_folder_and_another_has_its_own(tmp_path, monkeypatch):
+    Path("mine.py").write_text(
+        "from pathlib import Path\n"
+        "from torch import Tensor, nn\n"
+        "def darken(network: nn.Module, image: Tensor, label: Tensor, seed=None, region=None) -> Tensor:\n"
+        "    with Path('seen').open('a') as seen:\n"
+        "        seen.write('x' * len(image))\n"
+        "    if len(Path('seen').read_text()) == 6:\n"
+        "        raise RuntimeError('lost power')\n"
+        "    return image / 2\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    args = ["test", *QUICK, "--data.val_samples", "6", "--data.eval_batch_size", "2", "--sanity", "false"]
+    args += ["--attack.evaluate", "{mine: mine.darken}"]
+    with pytest.raises(RuntimeError, match="lost power"):
+        main(args)
+    main([*args, "--data.num_workers", "1"])
+    assert [path.name for path in Path("runs").iterdir()] == ["quickstart_test"]
+    assert len(Path("seen").read_text()) == 8, "of six samples, the last two were attacked again"
+    assert results("quickstart_test")["metrics"]["mine"]["samples"] == 6
+    assert len(Path("runs/quickstart_test/samples.csv").read_text().splitlines()) == 7
+
+    Path("seen").write_text("xxx")
+    with pytest.raises(RuntimeError, match="lost power"):
+        main([*args, "--data.eval_batch_size", "3"])
+    main([*args, "--seed_everything", "1"])
+    assert not Path("runs/quickstart_test-2/results.json").exists(), "another seed is another evaluation"
+    assert Path("runs/quickstart_test-3/results.json").is_file()
+
+
+def test_the_sanity_gate_is_there_unless_it_is_refused():
+    args = ["test", *QUICK, "--data.val_samples", "2"]
+    main(args)
+    assert len(results("quickstart_test")["sanity"]["checks"]) == 9
+    main([*args, "--sanity", "false"])
+    assert results("quickstart_test-2")["sanity"] is None

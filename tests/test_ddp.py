@@ -72,6 +72,9 @@ def test_every_sample_counts_once(fitted, monkeypatch, samples):
         assert got["iou"] == pytest.approx(expected["iou"], abs=1e-9)
         assert (got["accuracy"], got["miou"]) == pytest.approx((expected["accuracy"], expected["miou"]), abs=1e-9)
         assert got["loss"] == pytest.approx(expected["loss"], rel=1e-9)
+    assert two["cost"]["pgd"]["backwards"] == one["cost"]["pgd"]["backwards"] == 2
+    rows = [Path("runs", f"{name}{samples}_validate", "samples.csv").read_text() for name in ("n", "alone")]
+    assert rows[0] == rows[1] and len(rows[0].splitlines()) == samples + 1
 
 
 PLANTED = """
