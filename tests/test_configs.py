@@ -182,3 +182,16 @@ def test_the_settings_of_restricted_imagenet():
     assert config["model"]["optimizer"]["init_args"] == {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.0005}
     assert config["model"]["schedule"]["init_args"] == {"at": [30, 60], "of": 110}
     assert (config["data"]["init_args"]["batch_size"], config["trainer"]["max_epochs"]) == (128, 110)
+
+
+@pytest.mark.parametrize(
+    ("name", "eps", "steps", "step_size", "start"),
+    [("cifar10_fast", "8/255", 1, "10/255", None), ("cifar10_trades", 0.031, 10, 0.007, True),
+     ("pir_at", "4/255", 5, 0.01, False)],
+)  # fmt: skip
+def test_the_training_attacks_of_the_recipes(name, eps, steps, step_size, start):
+    """Wong et al. 2020; Zhang et al. 2019, whose divergence needs a random start; Croce et al. 2024."""
+    config = yaml.safe_load((CONFIGS[0].parent / f"{name}.yaml").read_text())
+    attack = config["attack"]["train"]["init_args"]
+    assert attack["constraint"] == {"class_path": "Linf", "init_args": {"eps": eps}}
+    assert (attack["steps"], attack["step_size"], attack.get("random_start")) == (steps, step_size, start)
