@@ -7,7 +7,10 @@ adversarial = PGD(Linf(eps=8/255), steps=10, step_size=2/255)(network, image, la
 from attacks.adversary import Adversary, AttackCallable, undisturbed
 from attacks.apgd import APGD, SEA, TargetedAPGD
 from attacks.constraints import L2, Box, Constraint, Intersection, Linf, Region
+from attacks.data_free import DataFreeUAP
+from attacks.deepfool import DeepFool
 from attacks.ensemble import Ensemble, Transfer
+from attacks.lbfgs import LBFGS
 from attacks.loop import projected_gradient
 from attacks.margins import DLR, TargetedDLR
 from attacks.noise import GaussianNoise
@@ -15,10 +18,11 @@ from attacks.objectives import CrossEntropy, Objective
 from attacks.pgd import FGSM, IFGSM, PGD
 from attacks.segmentation import BalancedMaskedCrossEntropy, CosPGD, JensenShannon, MaskedCrossEntropy, SegPGD
 from attacks.square import Square
+from attacks.universal import UAP, Universal
 
 __all__ = [
-    "APGD", "DLR", "FGSM", "IFGSM", "L2", "PGD", "SEA", "Adversary", "AttackCallable", "BalancedMaskedCrossEntropy",
-    "Box", "Constraint", "CosPGD", "CrossEntropy", "Ensemble", "GaussianNoise", "Intersection", "JensenShannon", "Linf",
-    "MaskedCrossEntropy", "Objective", "Region", "SegPGD", "Square", "TargetedAPGD", "TargetedDLR", "Transfer",
-    "projected_gradient", "undisturbed",
+    "APGD", "DLR", "FGSM", "IFGSM", "L2", "LBFGS", "PGD", "SEA", "UAP", "Adversary", "AttackCallable",
+    "BalancedMaskedCrossEntropy", "Box", "Constraint", "CosPGD", "CrossEntropy", "DataFreeUAP", "DeepFool", "Ensemble",
+    "GaussianNoise", "Intersection", "JensenShannon", "Linf", "MaskedCrossEntropy", "Objective", "Region", "SegPGD",
+    "Square", "TargetedAPGD", "TargetedDLR", "Transfer", "Universal", "projected_gradient", "undisturbed",
 ]  # fmt: skip

@@ -89,6 +89,8 @@ class Adversary(ABC):
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"Tensor{tuple(value.shape)}"
     if isinstance(value, partial):  # a class with some arguments given, as configs make them
         value = next((argument for argument in value.args if isinstance(argument, type)), value.func)
     return getattr(value, "__name__", None) or repr(value)
