@@ -8,7 +8,10 @@ from attacks.adversary import Adversary, AttackCallable, undisturbed
 from attacks.apgd import APGD, SEA, TargetedAPGD
 from attacks.constraints import L2, Box, Constraint, Intersection, Linf, Region
 from attacks.cost import Cost, counted
+from attacks.data_free import DataFreeUAP
+from attacks.deepfool import DeepFool
 from attacks.ensemble import Ensemble, Transfer
+from attacks.lbfgs import LBFGS
 from attacks.loop import projected_gradient
 from attacks.margins import DLR, TargetedDLR
 from attacks.noise import GaussianNoise
@@ -16,10 +19,12 @@ from attacks.objectives import CrossEntropy, KLDivergence, Objective
 from attacks.pgd import FGSM, IFGSM, PGD
 from attacks.segmentation import BalancedMaskedCrossEntropy, CosPGD, JensenShannon, MaskedCrossEntropy, SegPGD
 from attacks.square import Square
+from attacks.universal import UAP, Universal
 
 __all__ = [
-    "APGD", "DLR", "FGSM", "IFGSM", "L2", "PGD", "SEA", "Adversary", "AttackCallable", "BalancedMaskedCrossEntropy",
-    "Box", "Constraint", "CosPGD", "Cost", "CrossEntropy", "Ensemble", "GaussianNoise", "Intersection", "JensenShannon",
-    "KLDivergence", "Linf", "MaskedCrossEntropy", "Objective", "Region", "SegPGD", "Square", "TargetedAPGD",
-    "TargetedDLR", "Transfer", "counted", "projected_gradient", "undisturbed",
+    "APGD", "DLR", "FGSM", "IFGSM", "L2", "LBFGS", "PGD", "SEA", "UAP", "Adversary", "AttackCallable",
+    "BalancedMaskedCrossEntropy", "Box", "Constraint", "CosPGD", "Cost", "CrossEntropy", "DataFreeUAP", "DeepFool",
+    "Ensemble", "GaussianNoise", "Intersection", "JensenShannon", "KLDivergence", "Linf", "MaskedCrossEntropy",
+    "Objective", "Region", "SegPGD", "Square", "TargetedAPGD", "TargetedDLR", "Transfer", "Universal", "counted",
+    "projected_gradient", "undisturbed",
 ]  # fmt: skip

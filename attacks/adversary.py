@@ -96,5 +96,7 @@ def made_by(factory: object) -> object:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"Tensor{tuple(value.shape)}"
     value = made_by(value)
     return getattr(value, "__name__", None) or repr(value)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from attacks.adversary import Adversary
 from attacks.constraints import Ball, Box, Constraint, Region, per_sample
 from attacks.loop import Best, projected_gradient
-from attacks.margins import TargetedDLR
-from attacks.objectives import CrossEntropy, Objective, ObjectiveFactory, cross_entropy, valid_mean, valid_pixels
+from attacks.margins import TargetedDLR, without_true
+from attacks.objectives import CrossEntropy, Objective, ObjectiveFactory, cross_entropy, valid_mean
 from attacks.seeds import mix
 
 
@@ -182,9 +182,7 @@ class TargetedAPGD(APGD):
     def perturb(self, network: nn.Module, image: Tensor, label: Tensor, seed: Tensor, region: Tensor | None) -> Tensor:
         with torch.no_grad():
             logits, _ = CrossEntropy(network, image, label)(image, 0.0)[::-1]
-        likely = logits.scatter(1, label.where(valid_pixels(label), 0).unsqueeze(1), -math.inf).argsort(
-            1, descending=True
-        )
+        likely = without_true(logits, label).argsort(1, descending=True)
         result, open_ = image.clone(), wrong_share(logits, label) < 1
         for k in range(min(self.targets, logits.shape[1] - 1)):
             if not open_.any():

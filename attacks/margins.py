@@ -10,6 +10,16 @@ from attacks.objectives import Objective, logits_of, valid_mean, valid_pixels
 _TINY = 1e-12
 
 
+def without_true(logits: Tensor, label: Tensor) -> Tensor:
+    """The logits with those of the true classes at minus infinity; at void pixels, those of class 0.
+
+    Args:
+        logits: `(B, C)` or `(B, C, H, W)`.
+        label: int64, `(B,)` or `(B, H, W)` with void pixels 255.
+    """
+    return logits.scatter(1, label.where(valid_pixels(label), 0).unsqueeze(1), -math.inf)
+
+
 def margin(logits: Tensor, label: Tensor) -> Tensor:
     """By how much another class's logit exceeds the true one's, each sample's mean over its valid pixels, `(B,)`.
 
@@ -18,7 +28,7 @@ def margin(logits: Tensor, label: Tensor) -> Tensor:
         label: int64, `(B,)` or `(B, H, W)` with void pixels 255.
     """
     true = label.where(valid_pixels(label), 0).unsqueeze(1)
-    others = logits.scatter(1, true, -math.inf).amax(1)
+    others = without_true(logits, label).amax(1)
     return valid_mean(others - logits.gather(1, true).squeeze(1), label)
 
 
