@@ -8,7 +8,6 @@ import math
 import os
 import re
 import time
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,11 +15,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
-from attacks import Adversary, AttackCallable, BalancedMaskedCrossEntropy, undisturbed
-from attacks.adversary import made_by, outside_inference
+from attacks import Adversary, AttackCallable, undisturbed
+from attacks.adversary import outside_inference
 from attacks.constraints import Ball
 from attacks.cost import counted
 from attacks.seeds import mix
+from callbacks.preparation import prepare
 
 AnyAttack = Adversary | AttackCallable
 
@@ -97,13 +97,7 @@ class Attack(Callback):
         self.seconds = time.perf_counter() - started
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the attacks what they need to know of the training set."""
-        for attack in self.evaluate.values():
-            objective = getattr(attack, "objective", None)
-            if made_by(objective) is BalancedMaskedCrossEntropy and not getattr(objective, "keywords", {}).get(
-                "pixels"
-            ):
-                attack.objective = partial(objective, pixels=trainer.datamodule.class_sizes())  # type: ignore
+        prepare(self.evaluate, trainer, pl_module)
 
     on_test_start = on_validation_start
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
 from datamodules.images import DataError
 from datamodules.samples import LabelledImages, UnlabelledImages
@@ -84,6 +84,15 @@ class DataModule(LightningDataModule, ABC):
 
     def test_dataloader(self) -> DataLoader[dict[str, Any]]:
         return self._loader("test", self.eval_batch_size)
+
+    def crafting_dataloader(self, images: int = 10_000) -> DataLoader[dict[str, Any]]:
+        """Training images to craft universal perturbations on: at most as many as Moosavi-Dezfooli et al. 2017 took.
+
+        Its order and crops are the global generator's, so that equal seeds give equal batches on every process.
+        """
+        train = self.make_set("train")
+        some = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:images]  # type: ignore[arg-type]
+        return DataLoader(Subset(train, some.tolist()), self.batch_size, shuffle=True, collate_fn=collate)
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
         return self._loader("predict", 1)

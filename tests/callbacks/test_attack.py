@@ -1,16 +1,12 @@
-from functools import partial
-
 import pytest
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from networks import fcn
 from torch import nn
 
-from attacks import FGSM, L2, PGD, SEA, BalancedMaskedCrossEntropy, GaussianNoise, KLDivergence, Linf
+from attacks import FGSM, L2, PGD, GaussianNoise, KLDivergence, Linf
 from attacks.seeds import mix
 from callbacks import Attack
-from datamodules import Shapes
 from lightning_modules import TRADES, BatchError, Classifier
 
 EPS = 0.03
@@ -214,23 +210,6 @@ def test_a_batch_that_is_no_dict_gets_one_clear_line(make_trainer, pixel_network
 def test_settings_are_checked(settings):
     with pytest.raises(ValueError, match=r"fraction|name an attack|warm_up=.*: a number of epochs"):
         Attack(PGD3, **settings)
-
-
-@pytest.mark.parametrize("objective", [BalancedMaskedCrossEntropy, partial(BalancedMaskedCrossEntropy, pixels=None)])
-def test_the_balance_of_classes_is_that_of_the_training_set(make_trainer, objective):
-    data = Shapes(train_samples=5, val_samples=3, size=16)
-    attack = Attack(None, {"bal": SEA(Linf(0.1), objective, steps=3)})
-    make_trainer(callbacks=[attack]).test(Classifier(fcn(5).float()), data, verbose=False)
-    label = torch.stack([sample["label"] for sample in data.make_set("train")])
-    assert attack.evaluate["bal"].objective.keywords["pixels"] == torch.bincount(label.flatten(), minlength=5).tolist()
-
-
-def test_a_balance_that_is_given_stays(make_trainer):
-    given = partial(BalancedMaskedCrossEntropy, pixels=[1, 2, 3, 4, 5])
-    attack = Attack(None, {"bal": SEA(Linf(0.1), given, steps=3)})
-    data = Shapes(train_samples=5, val_samples=3, size=16)
-    make_trainer(callbacks=[attack]).test(Classifier(fcn(5).float()), data, verbose=False)
-    assert attack.evaluate["bal"].objective is given
 
 
 class Frozen(Classifier):
