@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from decimal import Decimal
 from fractions import Fraction
 
 import torch
@@ -14,9 +15,12 @@ Number = float | str
 
 
 def number(value: Number, name: str) -> float:
-    """Read `0.03` or `"8/255"`; raises ValueError on anything else, infinity and NaN included."""
+    """Read `0.03`, `"8/255"` or `"1.6/255"`; raises ValueError on anything else, infinity and NaN included."""
     try:
-        result = float(Fraction(value) if isinstance(value, str) else value)
+        if isinstance(value, str):
+            numerator, _, denominator = (value if "/" in value else f"{value}/1").partition("/")
+            value = float(Fraction(Decimal(numerator)) / Fraction(Decimal(denominator)))
+        result = float(value)
     except (ArithmeticError, ValueError, TypeError):
         result = math.nan
     if not math.isfinite(result):

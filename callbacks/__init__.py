@@ -3,6 +3,7 @@
 from callbacks.attack import Attack
 from callbacks.generation import Generation
 from callbacks.inpainting import Inpainting
+from callbacks.large_eps import LargeEps
 from callbacks.overfitting_guard import OverfittingGuard
 from callbacks.predictions import Predictions
 from callbacks.records import Records
@@ -13,6 +14,6 @@ from callbacks.synthesis import Synthesis
 from callbacks.weight_averaging import EMA
 
 __all__ = [
-    "EMA", "Attack", "Generation", "Inpainting", "OverfittingGuard", "Predictions", "Records", "Results", "SanityGate",
-    "Speed", "Synthesis",
+    "EMA", "Attack", "Generation", "Inpainting", "LargeEps", "OverfittingGuard", "Predictions", "Records", "Results",
+    "SanityGate", "Speed", "Synthesis",
 ]  # fmt: skip

@@ -19,7 +19,16 @@ def distance_from_uniform(values):
 
 
 @pytest.mark.parametrize(
-    ("written", "value"), [("8/255", 8 / 255), ("0.03", 0.03), (0.03, 0.03), (1, 1.0), (" 8/255 ", 8 / 255), ("0", 0)]
+    ("written", "value"),
+    [
+        ("8/255", 8 / 255),
+        ("0.03", 0.03),
+        (0.03, 0.03),
+        (1, 1.0),
+        (" 8/255 ", 8 / 255),
+        ("2.5/255", 2.5 / 255),
+        ("0", 0),
+    ],
 )
 def test_a_number_is_a_float_or_a_fraction(written, value):
     assert number(written, "eps") == value
