@@ -22,7 +22,7 @@ def boundary(network, label):
 
 
 def nearest_in_the_box(image, normal, offset):
-    """The point of normal * x + offset = 0 in [0, 1]^d nearest to the image: x + t * normal, clipped (its KKT point)."""
+    """The point of normal * x + offset = 0 in [0, 1]^d nearest to the image: x + t * normal, clipped."""
     low, high = torch.zeros(len(image), 1).double(), torch.full((len(image), 1), 1e4).double()
     flat = image.flatten(1)
     for _ in range(200):

@@ -68,8 +68,8 @@ ATTACKS = {
     "SEA JS": SEA(Linf(0.1), JensenShannon, steps=12),
     "universal": universal(Linf(0.1)),
     "universal L2": universal(L2(0.5)),
-    "LBFGS": LBFGS(steps=8, searches=4, share=0.5),
-    "LBFGS targeted": LBFGS(steps=8, searches=4, share=0.5, target_class=1),
+    "LBFGS": LBFGS(steps=12, searches=5, share=0.8),
+    "LBFGS targeted": LBFGS(steps=12, searches=5, share=0.88, target_class=1),
 }
 every_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
 both_balls = pytest.mark.parametrize("ball", [Linf(0.1), L2(0.3)])

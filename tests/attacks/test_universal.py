@@ -3,7 +3,7 @@ import torch
 from networks import fcn, linear, ragged_labels, uniform
 from one_line import one_line
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from attacks import L2, UAP, DataFreeUAP, DeepFool, Linf, Universal
 from attacks.adversary import undisturbed
