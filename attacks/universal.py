@@ -22,8 +22,8 @@ maps `label` `(B, H, W)`, read for their void pixels alone, and `region` `(B, 1,
 class Universal(Adversary):
     """One perturbation for all images: `fit` crafts it, and as an attack it is added.
 
-    Images of another size get it resized, bilinearly. The perturbed image is in the constraint's set and in `[0, 1]`, and
-    outside `region` as it was.
+    Images of another size get it resized, bilinearly. The perturbed image lies in the constraint's set and in `[0, 1]`,
+    and outside `region` it is as it was.
 
     Args:
         constraint: the set around each image.
