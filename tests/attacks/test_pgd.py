@@ -54,6 +54,7 @@ ATTACKS = {
     "SEA MCE": SEA(Linf(0.1), MaskedCrossEntropy, steps=12),
     "SEA MCE-Bal": SEA(L2(0.5), partial(BalancedMaskedCrossEntropy, pixels=[5, 1, 2]), steps=12),
     "Square": Square(Linf(0.1), queries=8),
+    "Square L2": Square(L2(0.5), queries=8),
     "SEA JS": SEA(Linf(0.1), JensenShannon, steps=12),
 }
 every_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
