@@ -28,8 +28,8 @@ class Square(Adversary):
     classes win. An image-level label that is lost is let be.
 
     Args:
-        constraint: the set around the image. `Linf(eps)` sets each channel of a square to plus or minus eps (algorithm 2);
-            `L2(eps)` moves what one square holds of the norm into a bump in another (algorithm 3).
+        constraint: the set around the image. With `Linf(eps)` each channel of a square is set to plus or minus eps
+            (algorithm 2); with `L2(eps)` what one square holds of the norm moves into a bump in another (algorithm 3).
         queries: number of forwards.
         area: share of the image that the first squares cover.
 
