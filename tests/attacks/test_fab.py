@@ -38,7 +38,7 @@ def planes(pixels, count):
     normal[uniform(count, pixels, seed=3) < 0.2] = 0
     normal[0] = 0
     gap = (uniform(count, seed=4) - 0.5) * 1.2 * normal.abs().sum(1)
-    gap[1] = 0
+    gap[0], gap[1] = 0.3, 0
     return point, normal, gap
 
 
@@ -192,15 +192,15 @@ def test_targets_are_tried_in_the_order_of_their_logits():
     assert Plateau()(FAB(Linf(0.1), steps=5, targets=2)(Plateau(), image, label)).argmax(1) == 2
 
 
-def test_what_is_found_costs_no_more_steps():
-    network = linear()
+def test_what_is_found_costs_no_more():
+    network = linear(3)
     label = network(IMAGE).argmax(1)
     with counted(network) as cost:
-        FAB(Linf(1), steps=50, targets=1)(network, IMAGE, label)
-    assert cost.forwards == 6 + 2 * 6 and cost.backwards == 6
+        FAB(Linf(1), steps=50)(network, IMAGE, label)
+    assert cost.forwards == 6 + 2 * 6 and cost.backwards == 6, "the first step towards the first target"
     with counted(network) as cost:
         FAB(Linf(0), steps=5, targets=9)(network, IMAGE, label)
-    assert cost.forwards == 6 + 5 * 2 * 6 and cost.backwards == 5 * 6, "two classes have one target"
+    assert cost.forwards == 6 + 2 * 5 * 2 * 6 and cost.backwards == 2 * 5 * 6, "three classes have two targets"
 
 
 def test_label_maps_are_refused():
