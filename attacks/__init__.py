@@ -6,11 +6,13 @@ adversarial = PGD(Linf(eps=8/255), steps=10, step_size=2/255)(network, image, la
 
 from attacks.adversary import Adversary, AttackCallable, undisturbed
 from attacks.apgd import APGD, SEA, TargetedAPGD
+from attacks.autoattack import AutoAttack
 from attacks.constraints import L2, Box, Constraint, Intersection, Linf, Region
 from attacks.cost import Cost, counted
 from attacks.data_free import DataFreeUAP
 from attacks.deepfool import DeepFool
 from attacks.ensemble import Ensemble, Transfer
+from attacks.fab import FAB
 from attacks.lbfgs import LBFGS
 from attacks.loop import projected_gradient
 from attacks.margins import DLR, TargetedDLR
@@ -22,9 +24,9 @@ from attacks.square import Square
 from attacks.universal import UAP, Universal
 
 __all__ = [
-    "APGD", "DLR", "FGSM", "IFGSM", "L2", "LBFGS", "PGD", "SEA", "UAP", "Adversary", "AttackCallable",
-    "BalancedMaskedCrossEntropy", "Box", "Constraint", "CosPGD", "Cost", "CrossEntropy", "DataFreeUAP", "DeepFool",
-    "Ensemble", "GaussianNoise", "Intersection", "JensenShannon", "KLDivergence", "Linf", "MaskedCrossEntropy",
-    "Objective", "Region", "SegPGD", "Square", "TargetedAPGD", "TargetedDLR", "Transfer", "Universal", "counted",
-    "projected_gradient", "undisturbed",
+    "APGD", "DLR", "FAB", "FGSM", "IFGSM", "L2", "LBFGS", "PGD", "SEA", "UAP", "Adversary", "AttackCallable",
+    "AutoAttack", "BalancedMaskedCrossEntropy", "Box", "Constraint", "CosPGD", "Cost", "CrossEntropy", "DataFreeUAP",
+    "DeepFool", "Ensemble", "GaussianNoise", "Intersection", "JensenShannon", "KLDivergence", "Linf",
+    "MaskedCrossEntropy", "Objective", "Region", "SegPGD", "Square", "TargetedAPGD", "TargetedDLR", "Transfer",
+    "Universal", "counted", "projected_gradient", "undisturbed",
 ]  # fmt: skip

@@ -59,6 +59,9 @@ class TargetedDLR(Objective):
         image: not used; all objectives are made from the same three.
         label: the true classes.
         target: the classes to reach, shaped like `label`.
+
+    Raises:
+        ValueError: when called, if the network has less than four classes.
     """
 
     def __init__(self, network: nn.Module, image: Tensor, label: Tensor, target: Tensor) -> None:
@@ -66,6 +69,11 @@ class TargetedDLR(Objective):
 
     def __call__(self, image: Tensor, progress: float) -> tuple[Tensor, Tensor]:
         logits = logits_of(self.network(image))
+        if logits.shape[1] < 4:
+            raise ValueError(
+                f"the targeted DLR loss needs 4 classes, and the network has {logits.shape[1]}: in place of AutoAttack "
+                "or TargetedAPGD take an Ensemble of APGD, FAB and Square"
+            )
         ordered = logits.topk(4, dim=1).values
         label = self.label.where(valid_pixels(self.label), 0).unsqueeze(1)
         gap = logits.gather(1, self.target.unsqueeze(1)) - logits.gather(1, label)

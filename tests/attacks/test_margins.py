@@ -1,6 +1,7 @@
 import pytest
 import torch
 from networks import ragged_labels, uniform
+from one_line import one_line
 
 from attacks import DLR, TargetedDLR
 
@@ -30,6 +31,12 @@ def test_targeted_dlr_is_equation_7_of_croce_and_hein():
             ordered = z.sort(descending=True).values
             expected = -(z[label] - z[target]) / (ordered[0] - (ordered[2] + ordered[3]) / 2)
             assert value[i].item() == pytest.approx(expected.item())
+
+
+def test_the_targeted_one_refuses_three_classes():
+    label = torch.zeros(6, dtype=torch.long)
+    with pytest.raises(ValueError, match=one_line("4 classes", "has 3", "Ensemble")):
+        TargetedDLR(identity, LOGITS, label, label + 1)(LOGITS[:, :3], 0.0)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
