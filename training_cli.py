@@ -22,11 +22,18 @@ import attacks  # noqa: F401  importing a room lets its classes be called by the
 import callbacks
 from datamodules import DataError, DataModule
 from lightning_modules import BatchError, Classifier, NetworkError
+from lightning_modules.weights import check_checkpoint
 from reports.files import digest, write_whole
 from run_folder import RunFolderError, newest_run, run_folder
 
 # Said of every module with such a hook that is used with a DataModule, though none of ours has that hook.
 warnings.filterwarnings("ignore", "You have overridden `on_after_batch_transfer`")
+
+# Said of a checkpoint that is used in another run's folder, as every evaluation does.
+warnings.filterwarnings("ignore", "The dirpath has changed from")
+
+# Lightning's own use of torch's pytree.
+warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)")
 
 # Said of frozen parts, which `Classifier` keeps in eval mode on purpose.
 warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
@@ -101,6 +108,14 @@ class SaveConfig(SaveConfigCallback):
             logger.log_hyperparams(_plain(self.config))
 
 
+class _Checkpoint(ModelCheckpoint):
+    """Keeps what an exception interrupts, once there is something that has been trained."""
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if trainer.global_step:
+            super().on_exception(trainer, pl_module, exception)
+
+
 class TrainingCLI(LightningCLI):
     """LightningCLI with a section for the attack, runs in folders of their own, and callbacks that are always there."""
 
@@ -126,6 +141,9 @@ class TrainingCLI(LightningCLI):
         )
         parser.add_argument("--runs", type=str, default="runs", help="The folder of all runs.")
 
+    def _parse_ckpt_path(self) -> None:
+        """Lightning's would read hyperparameters, which ours have not, from a file not yet known to be one of ours."""
+
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
         TrainingCLI.unstarted = None
@@ -148,6 +166,8 @@ class TrainingCLI(LightningCLI):
         if self.folder not in known:
             TrainingCLI.unstarted = self.folder
         self._require_checkpoint(config.ckpt_path)
+        if config.ckpt_path is not None:
+            self._leave_weights_to_the_checkpoint(config)
         config.trainer.default_root_dir = str(self.folder)
         for logger in _as_list(config.trainer.logger):
             self._place_logger(logger)
@@ -164,6 +184,13 @@ class TrainingCLI(LightningCLI):
     def _require_checkpoint(path: str | None) -> None:
         if path is not None and not Path(path).is_file():
             raise UserError(f"--ckpt_path {path}: no such file; give one, or last")
+
+    @staticmethod
+    def _leave_weights_to_the_checkpoint(config: Namespace) -> None:
+        """It has all of them, and the normaliser; those that training started from need not be there any more."""
+        if config.model.network.class_path == "lightning_modules.Network":
+            config.model.network.init_args.weights = config.model.network.init_args.backbone_weights = None
+        config.weights_only = True  # tensors and plain containers; else Lightning runs whatever the file says
 
     @staticmethod
     def _evaluation_key(config: Namespace) -> str:
@@ -204,6 +231,9 @@ class TrainingCLI(LightningCLI):
         """Look at the data and what it asks of the network before a logger or a checkpoint writes anything."""
         self.datamodule.setup(subcommand)
         self.model.check(self.trainer.precision, self.datamodule.classes)
+        checkpoint = self.config[subcommand].ckpt_path
+        if checkpoint is not None:
+            check_checkpoint(self.model, Path(checkpoint))
         TrainingCLI.unstarted = None
         super()._run_subcommand(subcommand)
 
@@ -216,7 +246,7 @@ class TrainingCLI(LightningCLI):
                 f"trainer.max_epochs {epochs} is no multiple of check_val_every_n_epoch {every}: "
                 "the trained network would not be evaluated; change one of them"
             )
-        checkpoint = ModelCheckpoint(
+        checkpoint = _Checkpoint(
             self.folder / "checkpoints",
             "last",
             save_on_exception=True,

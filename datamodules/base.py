@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,14 @@ from datamodules.transforms import RandomScaleCrop, Resize
 Split = Literal["train", "val", "test"]
 
 
+def check_range(name: str, value: float | Sequence[float] | None, low: float, high: float = math.inf) -> None:
+    """Raises DataError if an option, or one of its values, lies outside a range."""
+    values = [] if value is None else list(value) if isinstance(value, Sequence) else [value]
+    if not all(low <= each <= high for each in values):
+        limits = f"{low} or more" if high == math.inf else f"between {low} and {high}"
+        raise DataError(f"--data.{name} {value}: must be {limits}")
+
+
 class DataModule(LightningDataModule, ABC):
     """Batches of a data set: dicts of `image` float32 `(B, 3, H, W)` in `[0, 1]`, `label` int64 and `index` int64.
 
@@ -32,6 +40,9 @@ class DataModule(LightningDataModule, ABC):
         self, batch_size: int, eval_batch_size: int, num_workers: int, predict_images: str | None = None
     ) -> None:
         super().__init__()
+        check_range("batch_size", batch_size, 1)
+        check_range("eval_batch_size", eval_batch_size, 1)
+        check_range("num_workers", num_workers, 0)
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.predict_images = predict_images
         self.sets: dict[str, Dataset[dict[str, Any]]] = {}
@@ -41,7 +52,8 @@ class DataModule(LightningDataModule, ABC):
         """The data set of a split; raises DataError if it is missing or broken."""
 
     def predict_transform(self) -> Callable[[Tensor], Tensor]:
-        """What happens to an image to predict, uint8 `(3, H, W)`: the same as in evaluation."""
+        """What happens to an image to predict, uint8 `(3, H, W)`: the same as in evaluation; of one that is no square,
+        where all are squares, the middle."""
         return Resize(None).image
 
     def class_sizes(self) -> list[int]:
@@ -138,6 +150,11 @@ class SegmentationDataModule(DataModule):
         predict_images: str | None = None,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, predict_images)
+        check_range("crop", crop, 1)
+        check_range("scale", scale, 1)
+        check_range("scale's upper end", scale[1], scale[0])
+        check_range("flip", flip, 0, 1)
+        check_range("eval_size", eval_size, 1)
         self.root = Path(root)
         self.crop, self.scale, self.flip, self.eval_size = crop, scale, flip, eval_size
 

@@ -3,6 +3,7 @@
 import gc
 import io
 import json
+import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -91,12 +92,12 @@ def read_annotations(path: Path, categories: Mapping[str, int], cache: Path) -> 
     """
     kept = cache / "annotations"
     with suppress(Exception):  # not there yet, or broken: NumPy tells that in several ways
-        return _load(kept)
+        return _whole(kept)
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / "lock", timeout=600):
             with suppress(Exception):  # another process was first
-                return _load(kept)
+                return _whole(kept)
             annotations = _read(path, categories)
             return _load(kept) if _save(annotations, kept) else annotations
     except (OSError, LockTimeout):  # no place to keep anything
@@ -109,7 +110,22 @@ def _save(annotations: Annotations, folder: Path) -> bool:
         np.save(file, getattr(annotations, field.name))
         if not keep(file.getvalue(), folder / f"{field.name}.npy"):
             return False
-    return True
+    return keep(_checksum(annotations), folder / "checksum")
+
+
+def _whole(folder: Path) -> Annotations:
+    """What was kept, after a look at all of it; raises ValueError if it was damaged, as by a loss of power."""
+    annotations = _load(folder)
+    if (folder / "checksum").read_bytes() != _checksum(annotations):
+        raise ValueError(f"{folder}: damaged")
+    return annotations
+
+
+def _checksum(annotations: Annotations) -> bytes:
+    crc = 0
+    for field in fields(annotations):
+        crc = zlib.crc32(np.ascontiguousarray(getattr(annotations, field.name)).data, crc)
+    return f"{crc:08x}".encode()
 
 
 def _load(folder: Path) -> Annotations:

@@ -5,7 +5,7 @@ from typing import Any
 
 from datamodules.base import Split
 from datamodules.images import DataError
-from datamodules.photographs import Listing, Photographs, by_folder, images_in, listing
+from datamodules.photographs import Listing, Photographs, by_folder, class_folders, images_in, listing
 
 
 class ImageFolder(Photographs):
@@ -20,8 +20,8 @@ class ImageFolder(Photographs):
         train: name of the training split.
         val: name of the validation split.
         test: name of the test split; by default the validation split's.
-        holdout: share of the training images to validate and test on instead, for data without other splits: every
-            n-th of each class.
+        holdout: share of the training images of each class to validate and test on instead, for data without other
+            splits; they are spread evenly.
     """
 
     def __init__(
@@ -42,6 +42,10 @@ class ImageFolder(Photographs):
 
     def files(self, split: Split) -> Listing:
         images = self._images(self.splits["train" if self.holdout else split])
+        if split == "train" and not self.holdout and self.splits["val"] == self.splits["train"]:
+            raise DataError(
+                f"{self.root}: training and validation on the same images; set --data.val to another split, or holdout"
+            )
         if split == "train" and not self.holdout and any("{split}" not in f for f in (self.folders or {}).values()):
             raise DataError(
                 f"{self.root}: a class has one folder for all splits; write {{split}} into it, or set holdout"
@@ -51,27 +55,36 @@ class ImageFolder(Photographs):
         if strange:
             raise DataError(f"{self.root / self.splits[split] / strange[0]}: no class of that name in training")
         if self.holdout:
-            every = round(1 / self.holdout)
             images = {
-                name: [path for i, path in enumerate(paths) if (i % every == every - 1) == (split != "train")]
+                name: [path for i, path in enumerate(paths) if self._held_out(i) == (split != "train")]
                 for name, paths in images.items()
             }
             if not any(images.values()):
-                raise DataError(f"{self.root}: no class has {every} images, to hold one out; raise holdout")
+                raise DataError(f"{self.root}: holdout={self.holdout} of each class is no image; raise it")
         return listing(self.root, images, {name: label for label, name in enumerate(self.classes)})
+
+    def _held_out(self, i: int) -> bool:
+        """Whether the i-th image of a class is: one whenever the share of those so far reaches a whole number."""
+        return int((i + 1) * self.holdout + 1e-9) > int(i * self.holdout + 1e-9)
 
     def _images(self, split: str) -> dict[str, list[str]]:
         """The images of each class in a split, as paths below root."""
         if self.folders is None:
             found = by_folder(self.root / split, "it should hold a folder of images for each class")
-            return {name: [str(Path(split, path)) for path in paths] for name, paths in found.items()}
-        places = {name: pattern.replace("{split}", split) for name, pattern in self.folders.items()}
-        images = {
-            name: [str(Path(place, image)) for image in images_in(self.root / place)] for name, place in places.items()
-        }
-        empty = next((name for name, paths in images.items() if not paths), None)
+            images = {name: [str(Path(split, path)) for path in paths] for name, paths in found.items()}
+            places = {name: f"{split}/{name}" for name in class_folders(self.root / split)}
+        else:
+            places = {name: pattern.replace("{split}", split) for name, pattern in self.folders.items()}
+            images = {
+                name: [str(Path(place, image)) for image in images_in(self.root / place)]
+                for name, place in places.items()
+            }
+        empty = next((name for name in places if not images.get(name)), None)
         if empty is not None:
-            raise DataError(f"{self.root / places[empty]}: no such folder, or no images in it, for the class {empty}")
+            raise DataError(
+                f"{self.root / places[empty]}: no such folder, or no images in it, for the class {empty}; fill it, or "
+                "remove it everywhere"
+            )
         return images
 
     def _classes(self, images: dict[str, list[str]]) -> tuple[str, ...]:

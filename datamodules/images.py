@@ -64,9 +64,19 @@ def _names_in(folder: Path) -> list[str]:
 def read_image(path: Path) -> tv_tensors.Image:
     """An image as uint8 `(3, H, W)`; grey and CMYK files become RGB."""
     image = _open(path)
-    if image.mode.startswith(("I", "F")):
-        raise DataError(f"{path}: an image of more than 8 bits a channel ({image.mode}); convert it to 8 bits")
+    if image.mode.startswith(("I", "F")) or _png_bits(image, path) > 8:
+        raise DataError(f"{path}: an image of more than 8 bits a channel; convert it to 8 bits")
+    if "transparency" in image.info:
+        image = image.convert("RGBA")  # else Pillow warns
     return tv_tensors.Image(torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1))
+
+
+def _png_bits(image: Image.Image, path: Path) -> int:
+    """Bits a channel, of a PNG: Pillow opens colours of 16 as if they were of 8. Of other files 8."""
+    if image.format != "PNG":
+        return 8
+    with path.open("rb") as file:
+        return file.read(25)[24]  # the ninth byte of the header's chunk, which is always the first
 
 
 def read_label_map(path: Path) -> np.ndarray:

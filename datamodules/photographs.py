@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from datamodules.base import DataModule, Split
+from datamodules.base import DataModule, Split, check_range
 from datamodules.images import DataError, Paths, image_endings
 from datamodules.samples import ClassifiedImages
 from datamodules.transforms import photograph_evaluation, photograph_training
@@ -58,6 +58,12 @@ class Photographs(DataModule):
         predict_images: str | None = None,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, predict_images)
+        check_range("crop", crop, 1)
+        check_range("scale", scale, 0, 1)
+        check_range("scale's upper end", scale[1], scale[0], 1)
+        check_range("flip", flip, 0, 1)
+        check_range("jitter", jitter, 0)
+        check_range("lighting", lighting, 0)
         if crop > resize:
             raise DataError(f"crop={crop} of images resized to {resize} would be framed in black; raise --data.resize")
         self.root = Path(root)
@@ -106,13 +112,18 @@ def images_in(folder: Path) -> list[str]:
     return sorted(found)
 
 
+def class_folders(folder: Path) -> list[str]:
+    """The names of the folders in a folder, in order; hidden ones are left out."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return [name for name in names if name[0] != "."]
+
+
 def by_folder(folder: Path, remedy: str) -> dict[str, list[str]]:
     """The images of each class, the name of a folder below `folder`: their paths below `folder`, in order.
 
     Raises DataError, which ends with the remedy, if there are none.
     """
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    found = {name: [f"{name}/{image}" for image in images_in(folder / name)] for name in names if name[0] != "."}
+    found = {name: [f"{name}/{image}" for image in images_in(folder / name)] for name in class_folders(folder)}
     found = {name: images for name, images in found.items() if images}
     if not found:
         raise DataError(f"{folder}: no such folder, or no folders of images in it; {remedy}")

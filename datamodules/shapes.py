@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from datamodules.base import DataModule, Split
+from datamodules.base import DataModule, Split, check_range
 from datamodules.images import DataError
 
 COLORS = np.array([[0.50, 0.50, 0.50], [0.80, 0.22, 0.22], [0.22, 0.66, 0.28], [0.85, 0.76, 0.22], [0.25, 0.35, 0.82]])
@@ -120,6 +120,9 @@ class Shapes(DataModule):
         super().__init__(batch_size, eval_batch_size, num_workers, predict_images)
         if labels not in ("map", "class"):
             raise DataError(f"labels={labels!r}: map or class")
+        check_range("train_samples", train_samples, 1)
+        check_range("val_samples", val_samples, 1)
+        check_range("size", size, 1)
         self.dense = labels == "map"
         self.classes = ("background",) * self.dense + ("disc", "square", "triangle", "cross")
         self.train_samples, self.val_samples, self.seed = train_samples, val_samples, seed

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from datamodules.base import DataModule, Split
+from datamodules.base import DataModule, Split, check_range
 from datamodules.images import DataError, reading
 from datamodules.samples import ClassifiedImages
 from datamodules.transforms import photograph_evaluation, small_training
@@ -43,6 +43,9 @@ class SmallImages(DataModule):
         predict_images: str | None = None,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, predict_images)
+        check_range("size", size, 1)
+        check_range("padding", padding, 0)
+        check_range("flip", flip, 0, 1)
         self.root = Path(root)
         self.size, self.padding, self.flip = size, padding, flip
 

@@ -37,12 +37,19 @@ class VOC(SegmentationDataModule):
     def make_set(self, split: Split) -> LabelledImages:
         names = self._listed("train" if split == "train" else "val")
         masks = {name: Path("SegmentationClass", f"{name}.png") for name in names}
+        listed = self.sbd is not None or (self.voc / "ImageSets" / "Segmentation" / "val.txt").is_file()
+        held_out = set(self._listed("val")) if split == "train" and listed else set()
         if split == "train" and self.sbd is not None:
-            held_out = set(self._listed("val"))
             found = {name: path for name, path in files_by_stem(self.sbd).items() if path.suffix in (".mat", ".png")}
             if not found:
                 raise DataError(f"{self.sbd}: no masks of SBD in it; set --data.sbd to benchmark_RELEASE/dataset/cls")
             masks = {name: path.absolute() for name, path in found.items() if name not in held_out} | masks
+        if leaked := sorted(held_out & masks.keys()):
+            where = self.voc / "ImageSets" / "Segmentation"
+            raise DataError(
+                f"{where / 'train.txt'}: {len(leaked)} of its images, such as {leaked[0]}, are in val.txt, too; "
+                "restore VOC's own list, and give SBD's masks as --data.sbd"
+            )
         labels = Paths(self.voc, map(str, masks.values())).require("unpack VOC's archive again")
         images = Paths(self.voc, (f"JPEGImages/{name}.jpg" for name in masks)).require("unpack VOC's archive again")
         return LabelledImages(images, LabelFiles(labels), len(CLASSES), self.transform(split))

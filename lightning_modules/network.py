@@ -40,6 +40,8 @@ class Normalize(nn.Module):
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
+        if min(std) <= 0:
+            raise NetworkError(f"std={list(std)}: a standard deviation is above 0; [1, 1, 1] changes nothing")
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1))
 
@@ -62,7 +64,8 @@ class Network(nn.Module):
         backbone_weights: the same for the backbone of a segmentation network; random if not given. A file may be that
             of a classifier, such as `imagenet_l2_3_0.pt`.
         aux: give a segmentation network its auxiliary head, used in training only.
-        mean: per-channel mean to normalise by; by default that of the weights, else ImageNet's.
+        mean: per-channel mean to normalise by; by default that of the weights, else ImageNet's. Another one than that
+            of a file is refused.
         std: per-channel standard deviation, likewise.
         channels_last: keep weights and activations in this memory format, faster for most convolutions.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, MultiStepLR
 
@@ -17,12 +18,12 @@ class Drops(MultiStepLR):
         factor: by how much.
 
     Raises:
-        ValueError: if a drop lies outside the run.
+        MisconfigurationException: if a drop lies outside the run.
     """
 
     def __init__(self, optimizer: Optimizer, steps: int, at: Sequence[float], of: float, factor: float = 0.1) -> None:
         if not all(0 < epoch < of for epoch in at):
-            raise ValueError(f"Drops: at={list(at)} must lie between 0 and of={of}")
+            raise MisconfigurationException(f"Drops: at={list(at)} must lie between 0 and of={of}")
         super().__init__(optimizer, [round(steps * epoch / of) for epoch in at], factor)
 
 
@@ -37,11 +38,11 @@ class Triangle(LambdaLR):
         peak: when it is highest, as a share of the run, between 0 and 1.
 
     Raises:
-        ValueError: if the peak lies outside the run.
+        MisconfigurationException: if the peak lies outside the run.
     """
 
     def __init__(self, optimizer: Optimizer, steps: int, peak: float = 0.5) -> None:
         if not 0 < peak < 1:
-            raise ValueError(f"Triangle: peak={peak} must lie between 0 and 1, as a share of the run")
+            raise MisconfigurationException(f"Triangle: peak={peak} must lie between 0 and 1, as a share of the run")
         up = peak * steps
         super().__init__(optimizer, lambda step: max(0.0, min(step / up, (steps - step) / (steps - up))))

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from lightning_modules.unpickling import load_tensors
+from lightning_modules.unpickling import Inert, load_tensors
 
 
 class NetworkError(ValueError):
@@ -98,23 +98,25 @@ def load_weights(network: nn.Module, path: Path, keep: Sequence[str] = (), any_n
     Args:
         network: has `normalize` and `model`.
         path: what `read_weights` takes. Parts of it that are only used in training may be absent from the network.
-        keep: what the network keeps of its own, `normalize.mean` or `normalize.std`.
+        keep: what of the network's own normaliser was asked for, `normalize.mean` or `normalize.std`.
         any_normaliser: take a file without a normaliser, for the network's own; else all of it must be in the file, or
             be kept.
 
     Raises:
-        NetworkError: if the keys or shapes in the file differ from the network's; it names them.
+        NetworkError: if the keys or shapes in the file differ from the network's, or its normaliser from one that was
+            asked for; it names them.
     """
     state, own = read_weights(path), network.state_dict()
     for part in ("model.aux_classifier.", "model.sub_block1."):  # the latter is never used, in RobustBench either
         if not any(key.startswith(part) for key in own):
             state = {key: value for key, value in state.items() if not key.startswith(part)}
     lacking = {"normalize.mean", "normalize.std"} - state.keys() - set(keep)
-    state = _fitting(_with_normaliser(state, own, keep), own, path)
+    state = _fitting(_with_normaliser(state, own, keep, path), own, path)
     if lacking and not any_normaliser:
         raise NetworkError(
             f"{path}: the weights come without their normaliser; give the network mean and std, "
-            "[0, 0, 0] and [1, 1, 1] if it took pixels as they are (most of RobustBench's do)"
+            "[0, 0, 0] and [1, 1, 1] if it took pixels as they are (RobustBench's wrn_28_10 do, for the most part; its "
+            "dm_wrn_28_10 take CIFAR's own)"
         )
     network.load_state_dict(state)
 
@@ -139,14 +141,24 @@ def load_backbone(network: nn.Module, path: Path, keep: Sequence[str] = ()) -> N
         key: value for key, value in network.state_dict().items() if key.startswith(("model.backbone.", "normalize."))
     }
     normaliser = {key: value for key, value in state.items() if key.startswith("normalize.")}
-    state = _fitting(_with_normaliser(backbone | normaliser, own, keep), own, path)
+    state = _fitting(_with_normaliser(backbone | normaliser, own, keep, path), own, path)
     network.load_state_dict(state, strict=False)
 
 
-def _with_normaliser(state: dict[str, Tensor], own: dict[str, Tensor], keep: Sequence[str]) -> dict[str, Tensor]:
-    """The weights with the network's own normaliser where that is to be kept, or the file has none."""
-    normaliser = {key: value for key, value in own.items() if key.startswith("normalize.")}
-    return normaliser | state | {key: own[key] for key in keep}
+def _with_normaliser(
+    state: dict[str, Tensor], own: dict[str, Tensor], keep: Sequence[str], path: Path
+) -> dict[str, Tensor]:
+    """The weights, with the network's own normaliser where the file has none."""
+    for key in keep:
+        theirs = state.get(key, own[key])
+        if theirs.shape == own[key].shape and not torch.allclose(theirs.to(own[key]), own[key], atol=1e-4):
+            name = key.removeprefix("normalize.")
+            shown = [[round(each, 4) for each in values.flatten().tolist()] for values in (theirs, own[key])]
+            raise NetworkError(
+                f"{path}: the weights were trained behind {name}={shown[0]}, and {name}={shown[1]} is asked for; "
+                "set mean and std to null"
+            )
+    return {key: value for key, value in own.items() if key.startswith("normalize.")} | state
 
 
 def _fitting(state: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
@@ -166,6 +178,30 @@ def _fitting(state: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> di
     if found:
         raise NetworkError(f"{path}: the weights do not fit: {'; '.join(found)}; check the name and num_classes")
     return state
+
+
+def check_checkpoint(module: nn.Module, path: Path) -> None:
+    """Look whether a checkpoint of a run fits, without executing anything in it.
+
+    Raises:
+        NetworkError: if it is none, or of another network; it names missing and unexpected keys.
+    """
+    try:
+        content = load_tensors(path)
+    except Exception as error:  # a broken pickle may raise anything
+        raise NetworkError(f"{path}: not a checkpoint of a run ({_reason(error)})") from error
+    if not isinstance(content, Mapping) or "pytorch-lightning_version" not in content:
+        raise NetworkError(f"{path}: not a checkpoint of a run; other weights are given as --model.network.weights")
+    if _holds_code(content):
+        raise NetworkError(f"{path}: holds other things than tensors and plain containers; they are not loaded")
+    _fitting(_state_dict(content, path), module.state_dict(), path)
+
+
+def _holds_code(value: Any) -> bool:
+    """Whether something in a file was neither a tensor nor a plain container."""
+    if isinstance(value, Mapping):
+        return any(_holds_code(each) for pair in value.items() for each in pair)
+    return any(map(_holds_code, value)) if isinstance(value, list | tuple | set) else isinstance(value, Inert)
 
 
 def convert(source: Path, target: Path) -> None:

@@ -15,6 +15,7 @@ import yaml
 from tiny_data import write_camvid, write_images
 
 from cli import main
+from lightning_modules import Network
 
 CLI = Path(__file__).parent.parent / "cli.py"
 QUICK = [
@@ -43,6 +44,9 @@ SMALL = [
     *("--trainer.logger", "false", "--data.crop", "32", "--data.batch_size", "4", "--data.num_workers", "1"),
     *("--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1"),
 ]
+
+
+CAMVID = ["--config", "camvid.yaml"]
 
 
 @pytest.fixture(autouse=True)
@@ -212,6 +216,16 @@ def test_report_compares_runs(capsys):
             r"max_epochs 2 is no multiple of check_val_every_n_epoch 5",
         ),
         ([*QUICK, "--data.batch_size", "100"], r"8 training samples do not fill a batch of 100"),
+        ([*QUICK, "--data.batch_size", "0"], r"--data.batch_size 0: must be 1 or more"),
+        ([*QUICK, "--data.eval_batch_size", "-3"], r"--data.eval_batch_size -3: must be 1 or more"),
+        ([*QUICK, "--data.size", "0"], r"--data.size 0: must be 1 or more"),
+        ([*CAMVID, "--data.scale", "[300,150]"], r"--data.scale's upper end 150: must be 300 or more"),
+        ([*CAMVID, "--data.crop", "0"], r"--data.crop 0: must be 1 or more"),
+        ([*CAMVID, "--data.flip", "2"], r"--data.flip 2.0: must be between 0 and 1"),
+        ([*CAMVID, "--data.eval_size", "0"], r"--data.eval_size 0: must be 1 or more"),
+        (["--config", "mnist_at.yaml", "--data.size", "0"], r"--data.size 0: must be 1 or more"),
+        (["--config", "mnist_at.yaml", "--data.padding", "-3"], r"--data.padding -3: must be 0 or more"),
+        (["--config", "imagenet_l2.yaml", "--data.scale", "[2,1]"], r"--data.scale .*: must be between 0 and 1"),
     ],
 )
 def test_a_mistake_gets_one_clear_line(capsys, args, expected):
@@ -265,7 +279,7 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from():
 
 
 def test_an_interrupted_evaluation_goes_on_in_its_folder_and_another_has_its_own(tmp_path, monkeypatch):
-    Path("mine.py").write_text(
+    Path("dark.py").write_text(
         "from pathlib import Path\n"
         "from torch import Tensor, nn\n"
         "def darken(network: nn.Module, image: Tensor, label: Tensor, seed=None, region=None) -> Tensor:\n"
@@ -277,7 +291,7 @@ def test_an_interrupted_evaluation_goes_on_in_its_folder_and_another_has_its_own
     )
     monkeypatch.syspath_prepend(tmp_path)
     args = ["test", *QUICK, "--data.val_samples", "6", "--data.eval_batch_size", "2", "--sanity", "false"]
-    args += ["--attack.evaluate", "{mine: mine.darken}"]
+    args += ["--attack.evaluate", "{mine: dark.darken}"]
     with pytest.raises(RuntimeError, match="lost power"):
         main(args)
     main([*args, "--data.num_workers", "1"])
@@ -300,3 +314,83 @@ def test_the_sanity_gate_is_there_unless_it_is_refused():
     assert len(results("quickstart_test")["sanity"]["checks"]) == 9
     main([*args, "--sanity", "false"])
     assert results("quickstart_test-2")["sanity"] is None
+
+
+class Hostile:
+    def __reduce__(self):
+        return os.system, ("touch it_ran",)
+
+
+CHECKPOINTS = {
+    "hostile": lambda path: torch.save({"state_dict": {}, "pytorch-lightning_version": "2.6.0", "x": Hostile()}, path),
+    "text": lambda path: path.write_text("hello"),
+    "truncated": lambda path: path.write_bytes(Path("runs/quickstart/checkpoints/last.ckpt").read_bytes()[:3000]),
+    "weights": lambda path: torch.save({"state_dict": {"fc.weight": torch.zeros(2)}}, path),
+    "other": lambda path: torch.save(
+        {"state_dict": {"network.fc": torch.zeros(2)}, "pytorch-lightning_version": "2.6.0"}, path
+    ),
+}
+TOLD = {
+    "hostile": "holds other things than tensors",
+    "text": "not a checkpoint of a run",
+    "truncated": "not a checkpoint of a run",
+    "weights": "not a checkpoint of a run; other weights are given as --model.network.weights",
+    "other": r"\d+ missing \(network.*1 unexpected \(network.fc\)",
+}
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_a_checkpoint_that_is_none_or_of_another_network_is_one_line_and_nothing_of_it_runs(capsys, command, kind):
+    Path("runs/quickstart/checkpoints").mkdir(parents=True)
+    if kind == "truncated":
+        main(["fit", *QUICK, "--name", "whole", "--attack.train", "null", "--attack.evaluate", "null"])
+        Path("runs/whole").replace("runs/quickstart.whole")
+        Path("runs/quickstart").rename("runs/empty")
+        Path("runs/quickstart.whole").rename("runs/quickstart")
+    path = Path("given.ckpt")
+    CHECKPOINTS[kind](path)
+    before = sorted(Path("runs").iterdir())
+    with pytest.raises(SystemExit):
+        main([command, *QUICK, "--ckpt_path", "given.ckpt"])
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert re.search(f"given.ckpt: .*{TOLD[kind]}", line)
+    assert sorted(Path("runs").iterdir()) == before
+    assert not Path("it_ran").exists()
+
+
+def test_a_hostile_checkpoint_that_fits_is_not_run_either():
+    main(["fit", *QUICK])
+    checkpoint = torch.load("runs/quickstart/checkpoints/last.ckpt", weights_only=True)
+    torch.save(checkpoint | {"hostile": Hostile()}, "given.ckpt")
+    for command in ("fit", "test"):
+        with pytest.raises(SystemExit):
+            main([command, *QUICK, "--trainer.max_epochs", "3", "--ckpt_path", "given.ckpt"])
+        assert not Path("it_ran").exists()
+
+
+def test_a_checkpoint_has_all_weights_and_the_normaliser(tmp_path):
+    """The file that training started from need not be there any more."""
+    weights = ["--model.network.init_args.weights", "./start.pt"]
+    start = Network("fcn_small", 5, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    torch.save(start.state_dict(), "start.pt")
+    main(["fit", *QUICK, *weights])
+    Path("start.pt").unlink()
+    main(["test", *QUICK, *weights, "--ckpt_path", "last", "--sanity", "false"])
+    clean = results("quickstart_test")["metrics"]["clean"]
+    assert clean["loss"] == pytest.approx(results("quickstart_test")["metrics"]["clean"]["loss"])
+    main(["fit", *QUICK, *weights, "--ckpt_path", "last", "--trainer.max_epochs", "3"])
+    state = torch.load("runs/quickstart/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    assert state["network.normalize.mean"].flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_a_run_that_fails_before_its_first_step_leaves_no_checkpoint(tmp_path, monkeypatch):
+    Path("unlucky.py").write_text(
+        "from torch import Tensor, nn\n"
+        "def fails(network: nn.Module, image: Tensor, label: Tensor, seed=None, region=None) -> Tensor:\n"
+        "    raise RuntimeError('no luck')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RuntimeError, match="no luck"):
+        main(["fit", *QUICK, "--attack.train", "unlucky.fails"])
+    assert not Path("runs/quickstart/checkpoints/last.ckpt").exists()

@@ -86,13 +86,29 @@ def test_a_class_missing_in_validation_leaves_the_labels_of_the_others(root):
         assert data.classes == tiny.IMAGE_FOLDER_CLASSES
 
 
-def test_a_class_empty_in_training_is_no_class(root):
-    for path in (root / "val" / "boat").iterdir():
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_class_without_images_is_told(root, split):
+    """It would shift the labels of those after it; an archive that is half extracted looks like that."""
+    for path in (root / split / "boat").iterdir():
         path.unlink()
-    for path in (root / "train" / "boat").iterdir():
-        path.unlink()
-    data = ImageFolder(str(root))
-    assert data.make_set("val").labels.tolist() == [0, 1] and data.classes == ("kite", "lamp")
+    with pytest.raises(DataError, match=one_line(root / split / "boat", "no images in it", "remove it everywhere")):
+        ImageFolder(str(root)).make_set(split)
+
+
+def test_the_same_folder_for_training_and_validation_is_refused(root):
+    with pytest.raises(DataError, match=one_line(root, "on the same images", "--data.val")):
+        ImageFolder(str(root), val="train").make_set("train")
+    assert len(ImageFolder(str(root), val="train").make_set("val")) == 7, "one may evaluate on them"
+
+
+@pytest.mark.parametrize(("holdout", "held"), [(0.5, 15), (0.4, 12), (0.3, 9), (0.2, 6), (0.1, 3), (0.15, 4)])
+def test_the_share_held_out_is_the_one_asked_for(tmp_path, holdout, held):
+    for number in range(30):
+        draw(tmp_path / "train" / "only" / f"{number:02}.jpg")
+    data = ImageFolder(str(tmp_path), holdout=holdout)
+    train, val = data.make_set("train"), data.make_set("val")
+    assert (len(train), len(val)) == (30 - held, held)
+    assert not {str(path) for path in train.images} & {str(path) for path in val.images}
 
 
 def test_a_class_of_validation_that_is_not_in_training_is_told(root):
@@ -221,7 +237,7 @@ def test_a_share_that_is_none_is_told(many, holdout):
 
 def test_a_share_too_small_for_every_class_is_told(many):
     data = ImageFolder(str(many), holdout=0.05)
-    with pytest.raises(DataError, match=one_line(many, "no class has 20 images", "raise holdout")):
+    with pytest.raises(DataError, match=one_line(many, "holdout=0.05 of each class is no image", "raise it")):
         data.make_set("val")
 
 

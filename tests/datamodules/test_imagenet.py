@@ -123,6 +123,14 @@ def test_hidden_and_empty_folders_and_loose_files_are_left_aside(root, kind):
 
 
 @both
+def test_training_and_validation_on_the_same_folder_is_refused(root, kind):
+    data = kind(str(root), val="train")
+    with pytest.raises(DataError, match=one_line(root / "train", "on the same images", "--data.val")):
+        data.make_set("train")
+    assert len(data.make_set("val")) > 0, "one may evaluate on them"
+
+
+@both
 def test_a_folder_that_is_no_synset_is_told(root, kind):
     draw(root / "train" / "horse" / "1.JPEG")
     with pytest.raises(DataError, match=one_line(root / "train" / "horse", "no synset", "ImageFolder")):

@@ -145,6 +145,28 @@ def test_an_image_of_16_bits_is_not_clipped_to_white(save):
         read_image(path)
 
 
+def test_colours_of_16_bits_are_refused_too(tmp_path):
+    """Pillow opens them as if they were of 8, and drops half of each number."""
+    for color_type, channels in ((2, 3), (6, 4), (4, 2)):
+        rows = b"".join(b"\0" + struct.pack(">H", 40_000) * 4 * channels for _ in range(3))
+        chunks = [(b"IHDR", struct.pack(">IIBBBBB", 4, 3, 16, color_type, 0, 0, 0)), (b"IDAT", zlib.compress(rows))]
+        content = b"\x89PNG\r\n\x1a\n"
+        for kind, data in [*chunks, (b"IEND", b"")]:
+            content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        (tmp_path / "deep.png").write_bytes(content)
+        with pytest.raises(DataError, match=one_line("deep.png", "more than 8 bits")):
+            read_image(tmp_path / "deep.png")
+
+
+def test_a_palette_with_transparency_is_read_without_a_word(save):
+    image = Image.new("P", (6, 4), 1)
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    path = save(image, "icon.png", transparency=bytes([0, 128]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_image(path)[:, 0, 0].tolist() == [10, 20, 30]
+
+
 def test_file_names_may_be_of_any_script_and_even_of_no_encoding(save):
     pixels = picture(0, 8, 8)
     for name in ("Grüße 世界 ☃.png", os.fsdecode(b"latin\xe4.png")):

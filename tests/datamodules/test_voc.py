@@ -147,6 +147,16 @@ def test_training_with_sbd_has_no_image_of_vocs_validation_set_and_all_others(ro
     assert all(path.parent == in_voc(root, "JPEGImages") for path in dataset.images)
 
 
+@pytest.mark.parametrize("with_sbd", [False, True])
+def test_a_training_list_with_images_of_the_validation_set_is_refused(root, sbd, with_sbd):
+    """As when trainval.txt, or a list of SBD's, was put in its place."""
+    lists = in_voc(root, "ImageSets", "Segmentation")
+    (lists / "train.txt").write_text("\n".join([*VOC_NAMES["train"], VOC_NAMES["val"][0]]))
+    with pytest.raises(DataError, match=one_line("train.txt", "1 of its images", VOC_NAMES["val"][0], "val.txt")):
+        make(root, sbd=str(sbd) if with_sbd else None).make_set("train")
+    make(root).make_set("val")
+
+
 def test_vocs_own_masks_win_over_sbds(root, sbd):
     data = make(root, sbd=str(sbd))
     dataset = data.make_set("train")

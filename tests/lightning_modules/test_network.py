@@ -101,6 +101,11 @@ def test_a_named_tuple_becomes_a_dict(monkeypatch):
 # The normaliser.
 
 
+def test_a_standard_deviation_of_0_is_refused():
+    with pytest.raises(NetworkError, match=one_line("std=[0, 1, 1]", "above 0")):
+        build(std=(0, 1, 1))
+
+
 def test_the_normaliser_is_inside():
     mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
     built = build(mean=mean, std=std).eval()

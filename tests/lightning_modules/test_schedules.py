@@ -1,5 +1,6 @@
 import pytest
 import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import SGD
 
 from lightning_modules import Drops, Triangle
@@ -32,7 +33,7 @@ def test_a_shorter_run_drops_it_at_the_same_shares():
 
 @pytest.mark.parametrize("at", [[0], [110], [30, 200], [-1]])
 def test_a_drop_outside_the_run_is_refused(at):
-    with pytest.raises(ValueError, match="must lie between 0 and of=110"):
+    with pytest.raises(MisconfigurationException, match="must lie between 0 and of=110"):
         rates(10, at=at, of=110)
 
 
@@ -62,5 +63,5 @@ def test_the_triangles_peak_may_be_elsewhere_and_groups_keep_their_own_rates():
 
 
 def test_a_peak_outside_the_run_is_refused():
-    with pytest.raises(ValueError, match="peak=1 must lie between 0 and 1"):
+    with pytest.raises(MisconfigurationException, match="peak=1 must lie between 0 and 1"):
         Triangle(SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0), 10, peak=1)

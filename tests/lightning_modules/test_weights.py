@@ -226,19 +226,23 @@ def test_a_backbone_that_does_not_fit_changes_nothing(tmp_path, resnet18, fcn):
     assert "fc" not in message.removeprefix(str(tmp_path))
 
 
-def test_a_normaliser_that_is_given_stays(tmp_path, resnet18):
+def test_another_normaliser_than_that_of_the_weights_is_refused(tmp_path, resnet18):
+    """They would be a little wrong."""
     robustness(tmp_path / "weights.pt", resnet18)
+    for options, name in (({"mean": (0, 0, 0), "std": STD}, "mean"), ({"std": (1, 1, 1)}, "std")):
+        with pytest.raises(
+            NetworkError, match=one_line("weights.pt", f"trained behind {name}=", "mean and std to null")
+        ):
+            Network("resnet18", 4, weights=str(tmp_path / "weights.pt"), **options)
+    given = Network("resnet18", 4, weights=str(tmp_path / "weights.pt"), mean=MEAN)
+    assert torch.equal(given.normalize.std.flatten(), torch.tensor(STD))
+
+
+def test_a_normaliser_that_is_given_serves_a_file_without(tmp_path, resnet18):
+    torch.save(resnet18.state_dict(), tmp_path / "weights.pt")
     given = Network("resnet18", 4, weights=str(tmp_path / "weights.pt"), mean=(0, 0, 0), std=(1, 1, 1))
     assert same(given.model, resnet18.state_dict())
     assert given.normalize.mean.flatten().tolist() == [0, 0, 0]
-    assert given.normalize.std.flatten().tolist() == [1, 1, 1]
-
-
-def test_half_of_a_normaliser_may_be_given(tmp_path, resnet18):
-    robustness(tmp_path / "weights.pt", resnet18)
-    given = Network("resnet18", 4, weights=str(tmp_path / "weights.pt"), mean=(0, 0, 0))
-    assert given.normalize.mean.flatten().tolist() == [0, 0, 0]
-    assert torch.equal(given.normalize.std.flatten(), torch.tensor(STD))
 
 
 def test_a_network_of_no_usual_normaliser_is_not_given_imagenets(tmp_path):
@@ -251,16 +255,19 @@ def test_a_network_of_no_usual_normaliser_is_not_given_imagenets(tmp_path):
     assert Network("resnet_small", 3, weights=str(path), mean=(0, 0, 0), std=(1, 1, 1)).normalize.std.mean() == 1
 
 
-def test_a_given_normaliser_stays_with_a_backbone(tmp_path):
+def test_a_backbone_brings_its_normaliser(tmp_path):
     network = Network("lraspp_mobilenet_v3_large", 3)
     state = prefixed("module.model.backbone.", network.model.backbone.state_dict())
     for name, values in (("mean", MEAN), ("std", STD)):
         state[f"module.normalizer.new_{name}"] = torch.tensor(values).view(3, 1, 1)
     torch.save({"model": state}, tmp_path / "weights.pt")
-    for options, mean in (({}, MEAN), ({"mean": (0, 0, 0), "std": (1, 1, 1)}, (0, 0, 0))):
-        loaded = Network("lraspp_mobilenet_v3_large", 5, backbone_weights=str(tmp_path / "weights.pt"), **options)
+    weights = {"backbone_weights": str(tmp_path / "weights.pt")}
+    for options in ({}, {"mean": MEAN, "std": STD}):
+        loaded = Network("lraspp_mobilenet_v3_large", 5, **weights, **options)
         assert same(loaded.model.backbone, network.model.backbone.state_dict())
-        assert torch.equal(loaded.normalize.mean.flatten(), torch.tensor(mean).float())
+        assert torch.equal(loaded.normalize.mean.flatten(), torch.tensor(MEAN))
+    with pytest.raises(NetworkError, match="trained behind mean"):
+        Network("lraspp_mobilenet_v3_large", 5, **weights, mean=(0, 0, 0))
 
 
 def set_to(name, make):
@@ -341,10 +348,8 @@ def test_normalisers_of_robustbench(tmp_path, names, shape, prefix, parallel):
     torch.save(prefixed(parallel, state), tmp_path / "weights.pt")
     load_weights(module, tmp_path / "weights.pt")
     assert same(module, other().state_dict())
-    kept = small()
-    load_weights(kept, tmp_path / "weights.pt", keep=["normalize.mean", "normalize.std"])
-    assert same(kept.model, other().model.state_dict())
-    assert same(kept.normalize, small().normalize.state_dict())
+    with pytest.raises(NetworkError, match="trained behind mean"):
+        load_weights(small(), tmp_path / "weights.pt", keep=["normalize.mean", "normalize.std"])
 
 
 # torchvision's segmentation networks.
