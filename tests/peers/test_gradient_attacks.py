@@ -11,7 +11,7 @@ from attacks.seeds import mix
 
 HOW = "not installed; `make peers` installs it and runs these tests"
 torchattacks = pytest.importorskip("torchattacks", reason=HOW)
-foolbox = pytest.importorskip("foolbox", reason=HOW)
+foolbox = pytest.importorskip("foolbox", reason=HOW + " (it also wants git)", exc_type=ImportError)
 eagerpy = pytest.importorskip("eagerpy", reason=HOW)
 
 IMAGE = uniform(32, 3, 8, 8, seed=6)
