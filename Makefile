@@ -1,9 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PEERS := .venv/.peers
 RESULTS := runs/quickstart/results.json runs/quickstart_standard/results.json
 
-.PHONY: help quickstart test check benchmark clean
+.PHONY: help quickstart test peers check benchmark clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -11,8 +12,11 @@ help: ## List the targets
 quickstart: $(RESULTS) ## Train a robust and a standard network on Shapes and compare them (six minutes)
 	@$(BIN)/python cli.py report $(dir $(RESULTS))
 
-test: $(INSTALLED) check ## Check style and types, run the test suite
+test: $(INSTALLED) $(PEERS) check ## Check style and types, run the test suite
 	$(BIN)/python -m pytest
+
+peers: $(PEERS) ## Compare the attacks with those of foolbox and torchattacks (make test does so too)
+	$(BIN)/python -m pytest tests/peers
 
 check: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff check .
@@ -38,4 +42,10 @@ runs/quickstart_standard/results.json: | $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# torchattacks pins a `requests` of 2020, which it never imports: without its dependencies.
+$(PEERS): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[peers]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps torchattacks
 	@touch $@

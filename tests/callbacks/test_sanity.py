@@ -99,11 +99,11 @@ def test_a_random_layer_is_caught(dense):
 
 @both
 def test_leaked_labels_are_caught(dense):
-    """The network looks the labels up, whatever the image shows."""
+    """The network knows the labels, whatever the image shows."""
     network = honest(dense)
-    label = truth(network)
-    known = nn.functional.one_hot(label).movedim(-1, 1).double()
-    cheat = Cheat(network, after=lambda logits: logits + 500 * known[: len(logits)])
+    label = torch.ones_like(truth(network))
+    known = nn.functional.one_hot(label[0], 3 if dense else 4).movedim(-1, 0).double()
+    cheat = Cheat(network, after=lambda logits: logits + 500 * known)
     assert ANY in failed(cheat, label)
 
 
