@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from attacks.adversary import Adversary
 from attacks.constraints import L2, Ball, per_sample
+from attacks.margins import without_true
 from attacks.objectives import logits_of
 
 
@@ -52,7 +53,7 @@ class FAB(Adversary):
             raise ValueError(f"FAB is for image-level labels (B,), not for label maps {tuple(label.shape)}: take SEA")
         with torch.no_grad():
             logits = logits_of(network(image))
-        likely = logits.scatter(1, label.unsqueeze(1), -math.inf).argsort(1, descending=True)
+        likely = without_true(logits, label).argsort(1, descending=True)
         result, open_ = image.clone(), (logits.argmax(1) == label).nonzero().flatten()
         for k in range(min(self.targets, logits.shape[1] - 1)):
             if not len(open_):
