@@ -406,7 +406,7 @@ DAMAGES = {
     "zeros": lambda data: bytes(len(data)),
     "archive": lambda data: b"PK\x03\x04" + data[4:],
     "shape": lambda data: data.replace(b"'shape'", b"'shapf'"),
-    "zeros at the end": lambda data: data[:-3] + bytes(3),
+    "bits at the end": lambda data: data[:-3] + bytes(255 - byte for byte in data[-3:]),
     "brackets": lambda data: data[:60] + b"((((" + data[64:],
 }
 
