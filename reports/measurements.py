@@ -1,8 +1,9 @@
 """What runs measured, side by side: a row per measurement, a column per run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from tabulate import tabulate
@@ -37,21 +38,62 @@ class Comparison:
 def compare(runs: list[Path]) -> Comparison:
     """Accuracy and mIoU in percent of every version of the images, what each attack cost, and the synthesis scores.
 
-    The numbers under attack of a network that failed the sanity gate are marked, and a note says why.
+    The numbers under attack of a network that failed the sanity gate are marked, and a note says why. Other notes say
+    what stands in one row and is not the same: other attacks under one name, other data.
     """
     comparison = Comparison([run.name for run in runs])
-    for column, run in enumerate(runs):
-        results = read_results(run)
+    found = [read_results(run) for run in runs]
+    for column, (run, results) in enumerate(zip(runs, found, strict=True)):
         for name, value in _measurements(results):
             comparison.rows.setdefault(name, [""] * len(runs))[column] = value
         failed = [check for check in (results.get("sanity") or {}).get("checks", []) if not check["passed"]]
         if failed:
             why = "; ".join(f"not so: {check['name']} ({check['found']})" for check in failed)
             comparison.notes.append(f"{MARK} {run.name} may hide its gradients, and then attacks prove nothing: {why}")
+    comparison.notes += _differences(comparison.runs, found)
     return comparison
 
 
+def _differences(names: list[str], found: list[dict[str, Any]]) -> Iterator[str]:
+    """What is compared though it is not the same."""
+    if len({data for results in found if (data := _data(results))}) > 1:
+        yield f"not the same data: {_by_run(names, map(_data, found))}"
+    versions = dict.fromkeys(version for results in found for version in results["metrics"])
+    for version in versions:
+        settings = [_settings(results, version) for results in found]
+        for key in dict.fromkeys(key for each in settings for key in each):
+            values = [each and each.get(key, "none") for each in settings]
+            if len({value for value in values if value}) > 1:
+                yield f"not the same {version}: {key} is {_by_run(names, values)}"
+
+
+def _data(results: dict[str, Any]) -> str:
+    """What the clean images are, as far as it is known."""
+    split = "test" if results.get("command") == "test" else "val"
+    return f"{results['data']} ({split})" if "data" in results and "clean" in results["metrics"] else ""
+
+
+def _settings(results: dict[str, Any], version: str) -> dict[str, str]:
+    """The settings of an attack, or the attacks of a group, by dotted name; empty where it was not measured."""
+    known = results.get("attacks", {}) | {name: {"attacks": each} for name, each in results.get("worst", {}).items()}
+    return dict(_flat(known[version])) if version in known and version in results["metrics"] else {}
+
+
+def _flat(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(settings, dict):
+        for name, value in settings.items():
+            yield from _flat(value, f"{key}.{name}" if key else name)
+    else:
+        yield key or "it", str(settings)
+
+
+def _by_run(names: list[str], values: Iterable[Any]) -> str:
+    return ", ".join(f"{shorten(value, 60)} in {name}" for name, value in zip(names, values, strict=True) if value)
+
+
 def _measurements(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if "samples" in results["metrics"].get("clean", {}):
+        yield "images", f"{results['metrics']['clean']['samples']:.0f}"
     trusted = (results.get("sanity") or {"passed": True})["passed"]
     for version, values in results["metrics"].items():
         mark = "" if trusted or version == "clean" else MARK

@@ -64,6 +64,40 @@ def test_numbers_of_a_network_that_hides_its_gradients_are_marked(tmp_path, pass
     assert "two looks" not in "".join(comparison.notes)
 
 
+def make_test(folder, name, command="test", data="VOC", eps=0.03, sea=("mce", "js"), **settings):
+    """A run of `test` that measured one attack and one group."""
+    pgd = {"class": "PGD", "constraint": {"class": "Linf", "eps": eps}, "steps": 20, **settings}
+    metrics = {version: {"accuracy": 0.5, "samples": 7.0} for version in ("clean", "pgd", "sea")}
+    return make_run(
+        folder / name, metrics, command=command, data=data, attacks={"pgd": pgd, "train": eps}, worst={"sea": list(sea)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("other", "notes"),
+    [
+        ({}, []),
+        ({"eps": 0.06}, ["not the same pgd: constraint.eps is 0.03 in a, 0.06 in b"]),
+        (
+            {"steps": 3, "momentum": 1},
+            ["not the same pgd: steps is 20 in a, 3 in b", "not the same pgd: momentum is none in a, 1 in b"],
+        ),
+        ({"sea": ["mce"]}, ["not the same sea: attacks is ['mce', 'js'] in a, ['mce'] in b"]),
+        ({"command": "fit"}, ["not the same data: VOC (test) in a, VOC (val) in b"]),
+        ({"data": "COCO"}, ["not the same data: VOC (test) in a, COCO (test) in b"]),
+    ],
+)
+def test_what_stands_in_one_row_and_is_not_the_same_is_told(tmp_path, other, notes):
+    comparison = compare([make_test(tmp_path, "a"), make_test(tmp_path, "b", **other)])
+    assert comparison.notes == notes
+    assert comparison.rows["images"] == ["7", "7"]
+
+
+def test_what_only_one_run_measured_is_no_difference(tmp_path):
+    others = make_run(tmp_path / "b", {"clean": {"accuracy": 0.5}}, attacks={"pgd": {"class": "FGSM"}})
+    assert compare([make_test(tmp_path, "a"), others]).notes == []
+
+
 def test_a_terminal_shows_names_and_values_in_a_frame(runs):
     lines = compare(runs).text("terminal").splitlines()
     assert "robust" in lines[1] and "standard" in lines[1]
