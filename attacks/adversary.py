@@ -85,7 +85,8 @@ class Adversary(ABC):
         """The attack itself, inside `undisturbed(network)`."""
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={_shown(v)}' for k, v in vars(self).items())})"
+        settings = ", ".join(f"{k}={_shown(v)}" for k, v in vars(self).items() if not k.startswith("_"))
+        return f"{type(self).__name__}({settings})"
 
 
 def made_by(factory: object) -> object:

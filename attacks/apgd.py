@@ -25,15 +25,16 @@ class MostWrong(Best):
         self.label = label
         self.wrong: Tensor | None = None
 
-    def update(self, image: Tensor, value: Tensor, logits: Tensor) -> None:
+    def update(self, image: Tensor, value: Tensor, logits: Tensor) -> Tensor:
         wrong = wrong_share(logits, self.label)
         if self.image is None or self.value is None or self.wrong is None:
-            self.image, self.value, self.wrong = image.detach(), value.detach(), wrong
-            return
+            self.wrong = wrong
+            return super().update(image, value, logits)
         better = (wrong > self.wrong) | ((wrong == self.wrong) & (value > self.value))
         self.image = torch.where(per_sample(better, image), image.detach(), self.image)
         self.value = torch.where(better, value.detach(), self.value)
         self.wrong = torch.where(better, wrong, self.wrong)
+        return better
 
 
 def wrong_share(logits: Tensor, label: Tensor) -> Tensor:

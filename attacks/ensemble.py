@@ -23,11 +23,18 @@ class Ensemble(Adversary):
         if not attacks:
             raise ValueError("Ensemble: give it one attack or more")
         self.attacks = list(attacks)
+        self._winners: list[str] = []
+
+    @property
+    def winners(self) -> list[str]:
+        """Of each sample of the last call, the class of the attack its image is from, or `clean`."""
+        return self._winners
 
     def perturb(self, network: nn.Module, image: Tensor, label: Tensor, seed: Tensor, region: Tensor | None) -> Tensor:
         result, open_ = image.clone(), torch.ones(len(image), dtype=torch.bool, device=image.device)
         best = MostWrong(label)
         self._look(best, network, image, label)
+        self._winners = ["clean"] * len(image)
         for attack in self.attacks:
             assert best.wrong is not None and best.image is not None
             open_ = best.wrong < 1
@@ -36,15 +43,18 @@ class Ensemble(Adversary):
             part = None if region is None else region[open_]
             result = best.image.clone()
             result[open_] = attack(network, image[open_], label[open_], seed[open_.cpu()], part)
-            self._look(best, network, result, label)
+            better = self._look(best, network, result, label)
+            name = type(attack).__name__
+            self._winners = [name if won else before for won, before in zip(better, self._winners, strict=True)]
         assert best.image is not None
         return best.image
 
     @staticmethod
-    def _look(best: MostWrong, network: nn.Module, image: Tensor, label: Tensor) -> None:
+    def _look(best: MostWrong, network: nn.Module, image: Tensor, label: Tensor) -> list[bool]:
+        """Show images to `best`; returns which of them it keeps."""
         with torch.no_grad():
             logits = logits_of(network(image))
-        best.update(image, cross_entropy(logits, label), logits)
+        return best.update(image, cross_entropy(logits, label), logits).tolist()
 
 
 class Transfer(Adversary):

@@ -20,17 +20,16 @@ class Best:
         self.image: Tensor | None = None
         self.value: Tensor | None = None
 
-    def update(self, image: Tensor, value: Tensor, logits: Tensor) -> None:
-        """Look at images `(B, C, H, W)`, their values `(B,)` and their logits."""
-        self.keep(image.detach(), value.detach())
-
-    def keep(self, image: Tensor, value: Tensor) -> None:
+    def update(self, image: Tensor, value: Tensor, logits: Tensor) -> Tensor:
+        """Look at images `(B, C, H, W)`, their values `(B,)` and their logits; returns which are kept, `(B,)`."""
+        image, value = image.detach(), value.detach()
         if self.image is None or self.value is None:
             self.image, self.value = image, value
-            return
+            return torch.ones_like(value, dtype=torch.bool)
         better = value > self.value
         self.image = torch.where(per_sample(better, image), image, self.image)
         self.value = torch.where(better, value, self.value)
+        return better
 
 
 def projected_gradient(

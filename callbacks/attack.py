@@ -15,7 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
-from attacks import Adversary, AttackCallable, undisturbed
+from attacks import Adversary, AttackCallable, Ensemble, undisturbed
 from attacks.adversary import outside_inference
 from attacks.constraints import Ball
 from attacks.cost import counted
@@ -30,8 +30,9 @@ class Attack(Callback):
 
     In training `batch["image"]` becomes adversarial and the original is kept as `batch["clean"]`. In evaluation
     `batch["image"]` stays as it is; `batch["attacked"]` maps each attack's name to its image, `batch["cost"]` to its
-    forwards, backwards and seconds. The network is in eval mode while it is attacked. Noise depends on the run's seed,
-    the epoch and the sample's index alone, and is the same in every evaluation.
+    forwards, backwards and seconds, `batch["winners"]` an ensemble's to the attack that each sample's image is from.
+    The network is in eval mode while it is attacked. Noise depends on the run's seed, the epoch and the sample's index
+    alone, and is the same in every evaluation.
 
     Args:
         train: the training attack: a class of `attacks`, or any callable
@@ -107,7 +108,7 @@ class Attack(Callback):
         if "measured" in batch:  # by an evaluation that was interrupted
             return
         network = pl_module.get_submodule("network")
-        batch["attacked"], batch["cost"] = {}, {}
+        batch["attacked"], batch["cost"], batch["winners"] = {}, {}, {}
         for name, attack in self.evaluate.items():
             wait_for(pl_module.device)
             started = time.perf_counter()
@@ -115,6 +116,8 @@ class Attack(Callback):
                 batch["attacked"][name] = perturbed(attack, network, batch)
             wait_for(pl_module.device)
             batch["cost"][name] = cost.forwards, cost.backwards, time.perf_counter() - started
+            if isinstance(attack, Ensemble):
+                batch["winners"][name] = attack.winners
 
     on_test_batch_start = on_validation_batch_start
 

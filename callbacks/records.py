@@ -20,7 +20,8 @@ from reports.files import write_whole
 
 Record = dict[str, Any]
 """Of one sample: `index`; `classes`, their number; by version of the image `counts`, `{class: [true positives, false
-positives, false negatives]}` without those of all zeros, and `loss`; by attack `cost`, forwards, backwards, seconds."""
+positives, false negatives]}` without those of all zeros, and `loss`; by attack `cost`, forwards, backwards, seconds;
+`winners`, by ensemble the attack that its image is from."""
 
 
 class Records(Callback):
@@ -29,7 +30,7 @@ class Records(Callback):
     Each process adds a line per sample to a file in `<run>/records/`; what has its line there is not attacked again. At
     the end there are `<run>/records.jsonl`, all lines in order, and `<run>/samples.csv`: index and name, the share of
     right pixels (0 or 1, for image-level labels) in every version of the image, and for each of the attacks' `worst`
-    groups the lowest of them and which one that is.
+    groups the lowest of them and which one that is; likewise, which attack of an `Ensemble` won.
 
     Args:
         key: tells this evaluation from every other; it is kept with the lines, by which an interrupted run is found.
@@ -75,8 +76,10 @@ class Records(Callback):
         if self._file is None or "measured" in batch:
             return
         costs = {name: [value / len(batch["index"]) for value in cost] for name, cost in batch.get("cost", {}).items()}
-        for record in _as_records(outputs):
-            self._file.write(json.dumps({**record, "cost": costs}) + "\n")
+        mine = pl_module.owned(batch["index"]).nonzero().flatten().tolist()  # type: ignore[operator]
+        for i, record in zip(mine, _as_records(outputs), strict=True):
+            winners = {name: names[i] for name, names in batch.get("winners", {}).items()}
+            self._file.write(json.dumps({**record, "cost": costs, "winners": winners}) + "\n")
         self._file.flush()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -89,6 +92,9 @@ class Records(Callback):
         outcome = _as_outcome(list(self.records.values()), torch.device("cpu"))
         scores = {version: _score(counts) for version, counts in outcome["counts"].items()}
         winners: dict[str, list[str]] = {}
+        for record in self.records.values():
+            for name, winner in record["winners"].items():
+                winners.setdefault(f"{name}_attack", []).append(winner)
         for name, versions in _worst_groups(trainer).items():
             counts = Counts(*map(torch.stack, zip(*(outcome["counts"][version] for version in versions), strict=True)))
             loss = torch.stack([outcome["loss"][version] for version in versions])

@@ -51,6 +51,20 @@ def test_what_is_wrong_to_begin_with_is_left_as_it_is():
     assert torch.equal(Ensemble([PGD(Linf(0.1))])(network, IMAGE, wrong), IMAGE)
 
 
+def test_it_tells_which_attack_each_image_is_from():
+    network, shift = linear(), torch.tensor([0.0, 0.1, 0.2, 0.0, 0.2, 0.1]).view(-1, 1, 1, 1)
+    label = network(IMAGE).argmax(1)
+    adversarial = APGD(Linf(1), 9)(network, IMAGE, label)
+    first = Spy(lambda image: torch.where(shift == 0.1, adversarial, image))
+    second = FGSM(Linf(0.01))
+    ensemble = Ensemble([first, second])
+    ensemble(network, IMAGE, label)
+    assert ensemble.winners == ["FGSM", "Spy", "FGSM", "FGSM", "FGSM", "Spy"]
+    ensemble(network, IMAGE[:2], 1 - label[:2])
+    assert ensemble.winners == ["clean", "clean"], "they were wrong to begin with"
+    assert "winners" not in repr(ensemble)
+
+
 def test_no_attack_is_no_ensemble():
     with pytest.raises(ValueError, match="one attack or more"):
         Ensemble([])

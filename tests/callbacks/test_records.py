@@ -6,7 +6,7 @@ import torch
 from networks import fcn
 from torch import nn
 
-from attacks import FGSM, PGD, Linf, Square
+from attacks import FGSM, PGD, Ensemble, Linf, Square
 from callbacks import Attack, Records, Results
 from callbacks.records import unfinished
 from lightning_modules import Classifier
@@ -136,6 +136,26 @@ def test_image_level_labels(make_trainer, noise_loader, tmp_path):
     worst = [float(row["worst"]) for row in rows(tmp_path)]
     assert module.results["worst"]["accuracy"] == pytest.approx(sum(worst) / 7)
     assert "miou" not in module.results["worst"]
+
+
+def test_of_an_ensemble_the_attack_that_won_is_told(make_trainer, noise_loader, network, tmp_path):
+    """Also by the run that goes on where another was interrupted."""
+
+    def run(module):
+        attacks = {"both": Ensemble([FGSM(Linf(0.1)), PGD(Linf(0.1), steps=3)]), **ATTACKS}
+        trainer = make_trainer(callbacks=[Results(), Records(), Attack(None, attacks)])
+        trainer.test(module, noise_loader(batch_size=2), verbose=False)
+
+    with pytest.raises(LostPowerError):
+        run(Breaks(network, 2))
+    run(Classifier(network))
+    for row in rows(tmp_path):
+        scores = {name: float(row[name]) for name in ("clean", "fgsm", "pgd")}
+        assert float(row["both"]) == min(scores.values()) == scores[row["both_attack"].lower()]
+    assert {row["both_attack"] for row in rows(tmp_path)} == {"FGSM", "PGD"}
+    assert "pgd_attack" not in rows(tmp_path)[0]
+    settings = json.loads((tmp_path / "results.json").read_text())["attacks"]["both"]
+    assert list(settings) == ["class", "attacks"]
 
 
 def test_a_worst_group_must_name_attacks_that_are_there():
