@@ -6,6 +6,8 @@ Each works for image-level labels, too: an image is then one pixel.
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,8 @@ from torch import Tensor, nn
 from attacks.constraints import Constraint, Number
 from attacks.objectives import Objective, logits_of, pixel_cross_entropy, valid_mean, valid_pixels
 from attacks.pgd import PGD
+
+Activation = Literal["softmax", "sigmoid"]
 
 
 class WeightedCrossEntropy(Objective):
@@ -46,10 +50,21 @@ class SegPGDLoss(WeightedCrossEntropy):
 
 
 class CosPGDLoss(WeightedCrossEntropy):
-    """CosPGD (Agnihotri et al. 2024, eq. 5): the cosine between the predicted distribution and the true one."""
+    """CosPGD (Agnihotri et al. 2024, eq. 5): the cosine between the predicted distribution and the true one.
+
+    Args:
+        network: from images to logits.
+        image: not used; all objectives are made from the same three.
+        label: the label maps.
+        activation: what makes the prediction of logits: `softmax` in CosPGD's code, `sigmoid` in that of SEA.
+    """
+
+    def __init__(self, network: nn.Module, image: Tensor, label: Tensor, activation: Activation = "softmax") -> None:
+        super().__init__(network, image, label)
+        self.activation = activation
 
     def weight(self, logits: Tensor, progress: float) -> Tensor:
-        probability = logits.softmax(1)
+        probability = logits.softmax(1) if self.activation == "softmax" else logits.sigmoid()
         return probability.gather(1, self.true(logits).unsqueeze(1)).squeeze(1) / probability.norm(dim=1)
 
 
@@ -129,6 +144,7 @@ class CosPGD(PGD):
         steps: number of gradient steps, 1 or more.
         step_size: length of a step in pixel units; by default 2.5 * eps / steps.
         random_start: start at a random point of the set, not at the image.
+        activation: what makes the prediction of logits: `softmax` in CosPGD's code, `sigmoid` in that of SEA.
     """
 
     def __init__(
@@ -137,5 +153,9 @@ class CosPGD(PGD):
         steps: int = 10,
         step_size: Number | None = None,
         random_start: bool = True,
+        activation: Activation = "softmax",
     ) -> None:
-        super().__init__(constraint, steps, step_size, random_start, objective=CosPGDLoss)
+        if activation not in ("softmax", "sigmoid"):
+            raise ValueError(f"CosPGD: activation={activation!r} is neither `softmax` nor `sigmoid`")
+        objective = partial(CosPGDLoss, activation=activation)
+        super().__init__(constraint, steps, step_size, random_start, objective=objective)

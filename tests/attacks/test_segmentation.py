@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,7 @@ BALANCE = [6.0, 1.0, 2.0]
 LOSSES = {
     "SegPGD": SegPGDLoss,
     "CosPGD": CosPGDLoss,
+    "CosPGD, sigmoid": partial(CosPGDLoss, activation="sigmoid"),
     "MCE": MaskedCrossEntropy,
     "MCE-Bal": lambda *arguments: BalancedMaskedCrossEntropy(*arguments, pixels=BALANCE),
     "JS": JensenShannon,
@@ -46,6 +49,7 @@ def right(z, y):
 WEIGHTS = {
     "SegPGD": lambda z, y, t: 1 - t / 2 if right(z, y) else t / 2,
     "CosPGD": lambda z, y, t: F.cosine_similarity(z.softmax(0), F.one_hot(torch.tensor(y), 3).double(), dim=0).detach(),
+    "CosPGD, sigmoid": lambda z, y, t: (z[y].sigmoid() / z.sigmoid().norm()).detach(),
     "MCE": lambda z, y, t: float(right(z, y)),
     "MCE-Bal": lambda z, y, t: right(z, y) / BALANCE[y] * sum(BALANCE) / 3,
 }
@@ -132,6 +136,11 @@ def test_labels_of_images_are_taken_as_one_pixel(loss):
 def test_a_class_without_pixels_weighs_nothing_in_the_balance():
     balance = BalancedMaskedCrossEntropy(scaled(), IMAGE, LABEL, [1, 0, 5]).balance
     assert balance.tolist() == pytest.approx([2, 0, 0.4])
+
+
+def test_an_unknown_activation_is_refused():
+    with pytest.raises(ValueError, match="activation='relu' is neither"):
+        CosPGD(Linf(0.1), activation="relu")
 
 
 def test_the_balance_needs_the_number_of_pixels():
