@@ -72,11 +72,16 @@ class LBFGS(Adversary):
         result = image.clone()
         if len(index):
             part = None if region is None else region[index]
-            result[index] = self._search(network, image[index], target[index], lambda z: won(z, index), part)
+            result[index] = self._search(network, image[index], target[index], lambda z, i: won(z, index[i]), part)
         return result
 
     def _search(
-        self, network: nn.Module, image: Tensor, target: Tensor, won: Callable[[Tensor], Tensor], region: Tensor | None
+        self,
+        network: nn.Module,
+        image: Tensor,
+        target: Tensor,
+        won: Callable[[Tensor, Tensor], Tensor],
+        region: Tensor | None,
     ) -> Tensor:
         """The smallest perturbed images `won` was seen to be true of; bisects c, for each sample its own."""
         best, smallest = image.clone(), torch.full_like(image.flatten(1)[:, 0], math.inf)
@@ -87,22 +92,20 @@ class LBFGS(Adversary):
         largest_won, smallest_lost = torch.zeros_like(c), torch.full_like(c, math.inf)
         wins = torch.zeros_like(c, dtype=torch.bool)
 
-        def function(point: Tensor) -> tuple[Tensor, Tensor]:
-            nonlocal best, smallest, wins
+        def function(point: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
             point = point.detach().requires_grad_()
             logits = logits_of(network(point))
-            square = (point - image).square().flatten(1).sum(1)
-            value = cross_entropy(logits, target) + c * square
+            square = (point - image[index]).square().flatten(1).sum(1)
+            value = cross_entropy(logits, target[index]) + c[index] * square
             (gradient,) = torch.autograd.grad(value.sum(), point)
-            wins = won(logits)
-            better = wins & (square.detach() < smallest)
-            best = point.detach().where(per_sample(better, image), best)
-            smallest = square.detach().where(better, smallest)
+            wins[index] = won(logits, index)
+            better = wins[index] & (square.detach() < smallest[index])
+            best[index[better]], smallest[index[better]] = point.detach()[better], square.detach()[better]
             return value.detach(), gradient
 
         for _ in range(self.searches):
             minimum = minimise(function, image, lower, upper, self.steps, self.memory)
-            function(minimum)  # for `wins` of the minimisers themselves
+            function(minimum, torch.arange(len(c), device=c.device))  # for `wins` of the minimisers themselves
             largest_won = c.where(wins & (c > largest_won), largest_won)
             smallest_lost = c.where(~wins & (c < smallest_lost), smallest_lost)
             between = (largest_won * smallest_lost).sqrt()
@@ -111,7 +114,7 @@ class LBFGS(Adversary):
 
 
 def minimise(
-    function: Callable[[Tensor], tuple[Tensor, Tensor]],
+    function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
     start: Tensor,
     lower: Tensor,
     upper: Tensor,
@@ -125,15 +128,16 @@ def minimise(
     bounds and couples no samples; unlike a change of variables by tanh it moves pixels that start at a bound.
 
     Args:
-        function: gives values `(B,)` and gradients of images `(B, C, H, W)`.
+        function: gives values `(b,)` and gradients of images `(b, C, H, W)`, which are of the samples `index`, `(b,)`:
+            those that have found their next step, or have none, are not asked for.
         start: where to begin, within the bounds.
         lower: lower bounds, shaped like `start`.
         upper: upper bounds; where equal to `lower`, nothing moves.
         steps: most iterations; a sample that finds no lower value stops before.
         memory: number of pairs of steps and differences of gradients kept.
     """
-    image = start
-    value, gradient = function(image)
+    image = start.clone()
+    value, gradient = function(image, torch.arange(len(image), device=image.device))
     pairs: deque[tuple[Tensor, Tensor]] = deque(maxlen=memory)
     moves = torch.ones_like(value, dtype=torch.bool)
     for _ in range(steps):
@@ -141,21 +145,20 @@ def minimise(
         direction = _quasi_newton(gradient, ~fixed, pairs)
         # Less than rounding is no progress: such a sample has arrived.
         moves &= _dot(gradient, direction) < -torch.finfo(value.dtype).eps * value.abs()
-        before, old_value, old_gradient = image, value, gradient
-        open_, length = moves.clone(), 1.0
+        before, old_gradient = image.clone(), gradient.clone()
+        open_, length = moves.nonzero().flatten(), 1.0
         for _ in range(_HALVINGS):
-            if not open_.any():
+            if not len(open_):
                 break
-            trial = torch.where(per_sample(open_, image), (before + length * direction).clamp(lower, upper), image)
-            trial_value, trial_gradient = function(trial)
-            fall = _dot(old_gradient, trial - before)
-            falls = open_ & (fall < 0) & (trial_value <= old_value + _ARMIJO * fall)
-            image = torch.where(per_sample(falls, image), trial, image)
-            gradient = torch.where(per_sample(falls, image), trial_gradient, gradient)
-            value = torch.where(falls, trial_value, value)
-            open_ &= ~falls
+            trial = (before[open_] + length * direction[open_]).clamp(lower[open_], upper[open_])
+            trial_value, trial_gradient = function(trial, open_)
+            fall = _dot(old_gradient[open_], trial - before[open_])
+            falls = (fall < 0) & (trial_value <= value[open_] + _ARMIJO * fall)
+            done = open_[falls]
+            image[done], gradient[done], value[done] = trial[falls], trial_gradient[falls], trial_value[falls]
+            open_ = open_[~falls]
             length /= 2
-        moves &= ~open_
+        moves[open_] = False
         if not moves.any():
             break
         pairs.append((image - before, gradient - old_gradient))

@@ -90,10 +90,10 @@ def test_a_bounded_quadratic_is_minimised():
     curvature, middle = quadratic()
     calls = []
 
-    def function(image):
+    def function(image, index):
         calls.append(image)
-        away = image.flatten(1) - middle
-        gradient = torch.einsum("bij,bj->bi", curvature, away)
+        away = image.flatten(1) - middle[index]
+        gradient = torch.einsum("bij,bj->bi", curvature[index], away)
         return (away * gradient).sum(1) / 2, gradient.view_as(image)
 
     start = uniform(4, 3, 2, 2, seed=5)
@@ -101,9 +101,9 @@ def test_a_bounded_quadratic_is_minimised():
     bounds = torch.zeros_like(start), torch.ones_like(start)
     result = minimise(function, start, *bounds, steps=60)
     assert all(((image >= 0) & (image <= 1)).all() for image in calls)
-    expected = start
+    expected, everyone = start, torch.arange(4)
     for _ in range(20000):
-        expected = (expected - 0.1 * function(expected)[1]).clamp(0, 1)  # slowly but surely
+        expected = (expected - 0.1 * function(expected, everyone)[1]).clamp(0, 1)  # slowly but surely
     assert ((expected == 0) | (expected == 1)).any() and ((expected > 0) & (expected < 1)).any()
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-6)
 
@@ -112,13 +112,14 @@ def test_it_is_faster_than_steepest_descent():
     """Curvatures from 1 to 1000: what the pairs are kept for."""
     curvature = torch.logspace(0, 3, 12, dtype=torch.float64).expand(2, -1)
 
-    def function(image):
+    def function(image, index):
         away = image.flatten(1) - 0.5
-        return (away * curvature * away).sum(1) / 2, (curvature * away).view_as(image)
+        return (away * curvature[index] * away).sum(1) / 2, (curvature[index] * away).view_as(image)
 
     start = uniform(2, 3, 2, 2, seed=6)
     bounds = torch.zeros_like(start), torch.ones_like(start)
-    values = [function(minimise(function, start, *bounds, steps=60, memory=m))[0] for m in (1, 20)]
+    results = [minimise(function, start, *bounds, steps=60, memory=memory) for memory in (1, 20)]
+    values = [function(result, torch.arange(2))[0] for result in results]
     assert (values[1] < 1e-12).all() and (values[0] > 1e4 * values[1]).all(), values
 
 
