@@ -1,5 +1,6 @@
 """Auto-PGD (Croce & Hein 2020), which sets its steps by itself, and SEA's three attacks made of it."""
 
+import copy
 import math
 from collections.abc import Callable
 
@@ -39,7 +40,7 @@ class MostWrong(Best):
 
 def wrong_share(logits: Tensor, label: Tensor) -> Tensor:
     """Each sample's share of valid pixels whose prediction is wrong, `(B,)`."""
-    return valid_mean((logits.detach().argmax(1) != label).to(logits.dtype), label)
+    return valid_mean((logits.detach().argmax(1) != label).float(), label)
 
 
 def checkpoints(steps: int) -> list[int]:
@@ -168,7 +169,7 @@ class APGD(Adversary):
 class TargetedAPGD(APGD):
     """Auto-PGD on the targeted DLR loss, once for each of the classes that are most likely besides the true one.
 
-    Samples that one target broke are left alone by the next.
+    Samples that one target broke are left alone by the next; of label maps the best image of all targets is returned.
 
     Args:
         constraint: the set around the image, `Linf(eps)` or `L2(eps)`.
@@ -184,17 +185,18 @@ class TargetedAPGD(APGD):
         with torch.no_grad():
             logits, _ = CrossEntropy(network, image, label)(image, 0.0)[::-1]
         likely = without_true(logits, label).argsort(1, descending=True)
-        result, open_ = image.clone(), wrong_share(logits, label) < 1
+        result, wrong = image.clone(), wrong_share(logits, label)
         for k in range(min(self.targets, logits.shape[1] - 1)):
-            if not open_.any():
+            open_ = (wrong < 1).nonzero().flatten()
+            if not len(open_):
                 break
             part = image[open_], label[open_]
             best = MostWrong(part[1])
             objective = TargetedDLR(network, *part, likely[open_, k])
             self.run(objective, *part, mix(seed[open_.cpu()], k), None if region is None else region[open_], best)
             assert best.image is not None and best.wrong is not None
-            result[open_] = best.image
-            open_[open_.clone()] = best.wrong < 1
+            better = best.wrong > wrong[open_]
+            result[open_[better]], wrong[open_[better]] = best.image[better], best.wrong[better]
         return result
 
 
@@ -221,7 +223,8 @@ class SEA(Adversary):
         first = round(0.3 * self.steps)
         start: Tensor | None = None
         for factor, steps in ((2.0, first), (1.5, first), (1.0, self.steps - 2 * first)):
-            ball = type(self.constraint)(self.constraint.eps * factor)
+            ball = copy.copy(self.constraint)
+            ball.eps *= factor  # beyond 1 the box is the limit
             constraint = _within(ball, region)
             start = constraint.random_start(image, seed) if start is None else constraint.project(start, image)
             best = MostWrong(label)

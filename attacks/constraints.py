@@ -120,7 +120,7 @@ class L2(Ball):
 
     def random_start(self, origin: Tensor, seed: Tensor) -> Tensor:
         # The radius of a uniform point of a d-ball is distributed as U^(1/d).
-        radius = self.eps * uniform(origin.flatten(1)[:, 0], seed, stream=1) ** (1 / origin[0].numel())
+        radius = self.eps * uniform(origin.flatten(1)[:, 0], seed, stream=1) ** (1 / origin.shape[1:].numel())
         return origin + _unit(normal(origin, seed)) * per_sample(radius, origin)
 
 

@@ -94,9 +94,9 @@ class DataFreeUAP(Universal):
                 adam.step()
                 current.copy_(self.constraint.project(current, origin))
                 before, saturated = saturated, self._saturation(current)
-                settled = saturated > _SATURATED and abs(saturated - before) < _SETTLED
                 since = step - checked
-                if since >= self.interval or (settled and since > self.interval // 2) or step == self.steps:
+                settled = saturated > _SATURATED and abs(saturated - before) < _SETTLED and since > self.interval // 2
+                if since >= self.interval or settled or step == self.steps:
                     checked, share = step, self.share_fooled(network, current, batches)
                     misses = 0 if share > most else misses + 1
                     if share > most:
@@ -105,7 +105,6 @@ class DataFreeUAP(Universal):
                         break
                 if settled:
                     current /= 2
-                    checked = step
         return best, most
 
     def _saturation(self, current: Tensor) -> float:

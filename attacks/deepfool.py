@@ -81,5 +81,6 @@ class DeepFool(Adversary):
             distance = gaps[:, k].detach().abs() / length
             nearer = distance < nearest  # never where the normal is 0: no way leads there
             nearest = torch.where(nearer, distance, nearest)
-            way = torch.where(per_sample(nearer, way), per_sample(distance / length, way) * normal, way)
+            # Not less, as in the code of the paper, which adds it: on the boundary itself there would be no step.
+            way = torch.where(per_sample(nearer, way), per_sample(distance.clamp(min=1e-4) / length, way) * normal, way)
         return way

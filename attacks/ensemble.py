@@ -27,7 +27,10 @@ class Ensemble(Adversary):
 
     @property
     def winners(self) -> list[str]:
-        """Of each sample of the last call, the class of the attack its image is from, or `clean`."""
+        """Of each sample of the last call, the attack its image is from, or `clean`.
+
+        An attack goes by its class, and by its place, `SEA-2`, where several are of that.
+        """
         return self._winners
 
     def perturb(self, network: nn.Module, image: Tensor, label: Tensor, seed: Tensor, region: Tensor | None) -> Tensor:
@@ -35,7 +38,8 @@ class Ensemble(Adversary):
         best = MostWrong(label)
         self._look(best, network, image, label)
         self._winners = ["clean"] * len(image)
-        for attack in self.attacks:
+        classes = [type(attack).__name__ for attack in self.attacks]
+        for place, (attack, name) in enumerate(zip(self.attacks, classes, strict=True), start=1):
             assert best.wrong is not None and best.image is not None
             open_ = best.wrong < 1
             if not open_.any():
@@ -44,7 +48,7 @@ class Ensemble(Adversary):
             result = best.image.clone()
             result[open_] = attack(network, image[open_], label[open_], seed[open_.cpu()], part)
             better = self._look(best, network, result, label)
-            name = type(attack).__name__
+            name = f"{name}-{place}" if classes.count(name) > 1 else name
             self._winners = [name if won else before for won, before in zip(better, self._winners, strict=True)]
         assert best.image is not None
         return best.image

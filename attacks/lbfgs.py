@@ -68,7 +68,7 @@ class LBFGS(Adversary):
             return valid_mean(hit.to(logits.dtype), label[index]) >= self.share
 
         index = torch.arange(len(image), device=image.device)
-        index = index[~won(logits, index) & valid_pixels(label).view(len(label), -1).any(1)]
+        index = index[~won(logits, index) & valid_pixels(label).view(*label.shape, 1).flatten(1).any(1)]
         result = image.clone()
         if len(index):
             part = None if region is None else region[index]

@@ -36,6 +36,9 @@ class DLR(Objective):
     """The difference of logits ratio, -(z_y - max_{i != y} z_i) / (z_(1) - z_(3)) (eq. 6); needs three classes.
 
     z_(1) >= z_(2) >= ... are the logits of a pixel, or of the image, in order. Void pixels count nowhere.
+
+    Raises:
+        ValueError: when called, if the network has less than three classes.
     """
 
     def __init__(self, network: nn.Module, image: Tensor, label: Tensor) -> None:
@@ -43,6 +46,8 @@ class DLR(Objective):
 
     def __call__(self, image: Tensor, progress: float) -> tuple[Tensor, Tensor]:
         logits = logits_of(self.network(image))
+        if logits.shape[1] < 3:
+            raise ValueError(f"the DLR loss needs 3 classes, and the network has {logits.shape[1]}: take CrossEntropy")
         ordered = logits.topk(3, dim=1).values
         label = self.label.where(valid_pixels(self.label), 0).unsqueeze(1)
         true = logits.gather(1, label)

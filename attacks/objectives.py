@@ -55,7 +55,11 @@ def kl_divergence(clean: Tensor, adversarial: Tensor, label: Tensor) -> Tensor:
 
 
 def valid_mean(values: Tensor, label: Tensor) -> Tensor:
-    """Each sample's mean over its valid pixels, `(B,)`, of values shaped like `label`; 0 where all is void."""
+    """Each sample's mean over its valid pixels, `(B,)`, of values shaped like `label`; 0 where all is void.
+
+    In float32 at least: of many pixels, 16 bits hold neither the sum nor the share that one of them makes.
+    """
+    values = values.to(torch.promote_types(values.dtype, torch.float32))
     if label.ndim == 1:
         return values
     valid = valid_pixels(label)

@@ -26,7 +26,7 @@ class PGD(Adversary):
         objective: what to raise, made from (network, image, label).
 
     Raises:
-        ValueError: on steps or restarts below 1, or a step_size that is no positive number.
+        ValueError: on steps or restarts below 1, restarts of one start, or a step_size that is negative or no number.
     """
 
     def __init__(
@@ -44,6 +44,8 @@ class PGD(Adversary):
     ) -> None:
         if steps < 1 or restarts < 1:
             raise ValueError(f"{type(self).__name__}: steps={steps} and restarts={restarts} must be 1 or more")
+        if restarts > 1 and not random_start:
+            raise ValueError(f"{type(self).__name__}: restarts={restarts} would all be the same; set random_start")
         self.constraint = constraint
         self.steps = steps
         if step_size is not None:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attacks.constraints import Constraint, Number
@@ -64,8 +65,10 @@ class CosPGDLoss(WeightedCrossEntropy):
         self.activation = activation
 
     def weight(self, logits: Tensor, progress: float) -> Tensor:
-        probability = logits.softmax(1) if self.activation == "softmax" else logits.sigmoid()
-        return probability.gather(1, self.true(logits).unsqueeze(1)).squeeze(1) / probability.norm(dim=1)
+        # By logarithms: the sigmoids of a pixel may all underflow.
+        log = logits.log_softmax(1) if self.activation == "softmax" else F.logsigmoid(logits)
+        true = log.gather(1, self.true(logits).unsqueeze(1)).squeeze(1)
+        return (true - (2 * log).logsumexp(1) / 2).exp()
 
 
 class MaskedCrossEntropy(WeightedCrossEntropy):

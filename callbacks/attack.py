@@ -163,8 +163,7 @@ def ball_of(attack: AnyAttack | None) -> Ball | None:
 
 def scaled(attack: Any, factor: float) -> Any:
     """A copy of an attack that has a ball, with `factor` times its eps and step size."""
-    attack = copy.copy(attack)
-    attack.constraint = copy.copy(attack.constraint)
+    attack = copy.deepcopy(attack)  # what it is made of may share the ball, as in AutoAttack
     attack.constraint.eps *= factor
     if hasattr(attack, "step_size"):
         attack.step_size *= factor

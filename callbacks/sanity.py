@@ -138,8 +138,8 @@ def verdict(values: dict[str, Tensor]) -> list[Check]:
     """The checks, from what `probe` found."""
     mean = {name: float(value.mean()) for name, value in values.items()}
     # A network that has learnt little, or little but the background, gives one answer, and that no image can change.
-    left = values["any right of each class"].mean(0)
-    left = float(left.sum() - left.max())
+    right = values["any right of each class"].mean(0)
+    besides = float(right.sum() - right.max())
 
     def grows(title: str, *names: str) -> Check:
         # The last step may overshoot: a little may be lost.
@@ -157,7 +157,7 @@ def verdict(values: dict[str, Tensor]) -> list[Check]:
         grows("the loss grows with steps", "clean", "PGD-1", "PGD"),
         grows("the loss grows with eps", "clean", "half eps", "PGD", "twice eps"),
         grows("noise is weaker than FGSM, FGSM than PGD", "random", "FGSM", "PGD"),
-        Check("any image at all breaks all but one answer", left < 0.1, f"{left:.1%} stay right besides"),
+        Check("any image at all breaks all but one answer", besides < 0.1, f"{besides:.1%} stay right besides"),
         weaker("without gradients an attack is weaker", "Square"),
         weaker("with another network's gradients an attack is weaker", "transfer"),
         Check("gradients are seldom zero", mean["zeros"] < 0.1, f"{mean['zeros']:.1%} are exactly zero"),

@@ -1,4 +1,5 @@
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -174,6 +175,23 @@ def test_targets_leave_alone_what_is_wrong_already():
     network = classifier()
     label = (network(PICTURES).argmax(1) + 1) % 6
     assert torch.equal(TargetedAPGD(Linf(0.1), steps=5)(network, PICTURES, label), PICTURES)
+
+
+def test_of_a_label_map_more_targets_leave_no_more_right():
+    network, label = fcn(6).eval(), fcn(6).eval()(IMAGE).argmax(1)
+    wrong = [
+        wrong_share(network(TargetedAPGD(Linf(0.02), steps=6, targets=targets)(network, IMAGE, label)), label)
+        for targets in range(1, 6)
+    ]
+    assert all((more >= fewer).all() for fewer, more in pairwise(wrong))
+    assert wrong[0].mean() > 0
+
+
+def test_sea_in_a_large_ball_comes_from_the_box():
+    network, label = fcn().eval(), fcn().eval()(IMAGE).argmax(1)
+    result = SEA(Linf(0.8), MaskedCrossEntropy, steps=30)(network, IMAGE, label)
+    assert result.min() >= 0 and result.max() <= 1 and (result - IMAGE).abs().max() <= 0.8 + 1e-12
+    assert wrong_share(network(result), label).mean() > 0.7
 
 
 @pytest.mark.parametrize("objective", [MaskedCrossEntropy, JensenShannon])

@@ -65,7 +65,7 @@ def seen_by(network, attack, loader=LOADER):
 
 
 def test_saturated_it_is_halved_and_goes_on():
-    attack = DataFreeUAP(Linf(0.1), steps=40, step_size=0.05, interval=1000, mean=(0.5, 0.5, 0.5))
+    attack = DataFreeUAP(Linf(0.1), steps=40, step_size=0.05, interval=10, mean=(0.5, 0.5, 0.5))
     sizes = [(image - 0.5).abs().median().item() for image in seen_by(rising(), attack)]
     falls = [i for i in range(1, 40) if sizes[i] < 0.75 * sizes[i - 1]]
     assert len(falls) >= 2
@@ -93,6 +93,15 @@ def test_it_stops_after_looks_that_found_nothing_better_and_keeps_the_best():
     images = seen_by(fcn(), attack)
     assert len(attack.looks) == 5 and len(images) == 25
     assert attack.fooled == 0.4 and torch.equal(attack.perturbation, attack.looks[1])
+
+
+def test_it_looks_before_each_halving():
+    """Where saturation comes quickly, as on small images, it would otherwise be halved again and again, unseen."""
+    attack = Told(Linf(0.1), steps=100, step_size=0.05, interval=10, patience=4, mean=(0.5, 0.5, 0.5))
+    attack.shares = [0.1, 0.5, 0.4, 0.3, 0.2, 0.1]
+    images = seen_by(rising(), attack)
+    assert len(attack.looks) == 6 and len(images) == 36
+    assert attack.fooled == 0.5
 
 
 def test_it_looks_once_at_the_end_at_least():

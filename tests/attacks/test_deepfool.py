@@ -123,6 +123,16 @@ def test_a_batch_equals_its_samples():
         torch.testing.assert_close(together[one], alone, rtol=0, atol=1e-9)
 
 
+def test_an_image_on_the_boundary_is_moved_over_it():
+    network = linear()
+    label = network(GREY).argmax(1)
+    image = GREY + to_the_planes(network, GREY, label).sum(1).view_as(GREY)
+    gap = network(image).diff(dim=1).abs()
+    assert gap.max() < 1e-12
+    crossed = network(DeepFool()(network, image, network(image).argmax(1))).argmax(1) != network(image).argmax(1)
+    assert crossed.all()
+
+
 def test_a_network_without_gradient_moves_nothing():
     network = nn.Sequential(nn.Flatten(), nn.Linear(48, 3)).double()
     network[1].weight.data.zero_()

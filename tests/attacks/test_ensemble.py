@@ -63,6 +63,9 @@ def test_it_tells_which_attack_each_image_is_from():
     ensemble(network, IMAGE[:2], 1 - label[:2])
     assert ensemble.winners == ["clean", "clean"], "they were wrong to begin with"
     assert "winners" not in repr(ensemble)
+    alike = Ensemble([first, Spy(lambda image: image), second])
+    alike(network, IMAGE, label)
+    assert alike.winners == ["FGSM", "Spy-1", "FGSM", "FGSM", "FGSM", "Spy-1"]
 
 
 def test_no_attack_is_no_ensemble():

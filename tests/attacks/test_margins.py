@@ -39,6 +39,11 @@ def test_the_targeted_one_refuses_three_classes():
         TargetedDLR(identity, LOGITS, label, label + 1)(LOGITS[:, :3], 0.0)
 
 
+def test_the_untargeted_one_refuses_two_classes():
+    with pytest.raises(ValueError, match=one_line("3 classes", "has 2", "CrossEntropy")):
+        DLR(identity, LOGITS, torch.zeros(6, dtype=torch.long))(LOGITS[:, :2], 0.0)
+
+
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
 def test_neither_scale_nor_shift_of_the_logits_matters(scale):
     label, target = torch.tensor([0, 1, 2, 3, 4, 0]), torch.tensor([1, 2, 3, 4, 0, 3])

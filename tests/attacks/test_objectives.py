@@ -5,7 +5,7 @@ from networks import fcn, linear, per_pixel, ragged_labels, uniform
 from torch import nn
 
 from attacks import PGD, CrossEntropy, KLDivergence, Linf
-from attacks.objectives import cross_entropy, kl_divergence, logits_of, pixel_cross_entropy, valid_pixels
+from attacks.objectives import cross_entropy, kl_divergence, logits_of, pixel_cross_entropy, valid_mean, valid_pixels
 
 
 def logits_like(label, classes=3):
@@ -25,6 +25,15 @@ def test_dense_cross_entropy_is_each_samples_mean_over_its_valid_pixels():
     label = ragged_labels()
     logits = logits_like(label)
     torch.testing.assert_close(cross_entropy(logits, label), mean_over_valid_pixels(logits, label))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_of_many_pixels_in_16_bits_one_counts_and_none_overflow(dtype):
+    right = torch.zeros(1, 300, 300, dtype=dtype)
+    right[0, 0, :20] = 1
+    label = torch.zeros(1, 300, 300, dtype=torch.long)
+    assert valid_mean(right, label).item() == pytest.approx(20 / 90000, rel=1e-3)
+    assert valid_mean(torch.full_like(right, 2), label).item() == 2
 
 
 def test_an_all_void_image_has_loss_0_and_no_gradient():

@@ -90,6 +90,11 @@ def furthest(image, direction, ball):
     return image + ball.eps * direction / direction.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
 
 
+@every_attack
+def test_a_batch_may_be_empty(attack):
+    assert attack(fcn().eval(), PICTURE[:0], LABEL[:0], SEED[:0]).shape == (0, 3, 6, 6)
+
+
 def loss(network, image, label):
     with torch.no_grad():
         return cross_entropy(network.eval()(image), label)
@@ -111,6 +116,10 @@ def test_fgsm_on_a_linear_network(ball, attack, sign):
 @pytest.mark.parametrize("random_start", [False, True])
 @pytest.mark.parametrize("options", [{}, {"restarts": 2}, {"use_best": True}, {"momentum": 1.0}], ids=str)
 def test_pgd_on_a_linear_network(ball, random_start, options):
+    if "restarts" in options and not random_start:
+        with pytest.raises(ValueError, match="restarts=2 would all be the same"):
+            PGD(ball, random_start=random_start, **options)
+        return
     network = linear()
     attack = PGD(ball, steps=60, step_size=ball.eps / 2, random_start=random_start, **options)
     expected = furthest(GREY, uphill(network, CLASSES), ball)

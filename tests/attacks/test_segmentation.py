@@ -138,6 +138,15 @@ def test_a_class_without_pixels_weighs_nothing_in_the_balance():
     assert balance.tolist() == pytest.approx([2, 0, 0.4])
 
 
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("shift", [-1000, 1000])
+def test_logits_far_from_0_have_a_weight(activation, shift):
+    logits = torch.tensor([[2.0, 0.0, 1.0]]).view(1, 3, 1, 1) + shift
+    weight = CosPGDLoss(None, logits, torch.zeros(1, 1, 1, dtype=torch.long), activation).weight(logits, 0.0)
+    expected = F.cosine_similarity(torch.tensor([2.0, 0, 1]).softmax(0), torch.tensor([1.0, 0, 0]), dim=0).item()
+    assert weight.item() == pytest.approx(3**-0.5 if activation == "sigmoid" and shift > 0 else expected, rel=1e-4)
+
+
 def test_an_unknown_activation_is_refused():
     with pytest.raises(ValueError, match="activation='relu' is neither"):
         CosPGD(Linf(0.1), activation="relu")

@@ -4,9 +4,10 @@ from lightning.pytorch import Callback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from attacks import FGSM, L2, PGD, GaussianNoise, KLDivergence, Linf
+from attacks import FGSM, L2, PGD, AutoAttack, GaussianNoise, KLDivergence, Linf
 from attacks.seeds import mix
 from callbacks import Attack
+from callbacks.attack import scaled
 from lightning_modules import TRADES, BatchError, Classifier
 
 EPS = 0.03
@@ -233,6 +234,13 @@ def test_a_warm_up_grows_eps_and_step_size_with_the_optimizers_steps(make_traine
         torch.testing.assert_close(batch["image"], expected)
     assert torch.equal(spy.batches[0]["image"], spy.batches[0]["clean"])
     assert (attack.constraint.eps, attack.step_size) == (EPS, 0.01), "the attack itself does not change"
+
+
+def test_a_warm_up_reaches_what_an_attack_is_made_of():
+    attack = AutoAttack(Linf(0.1))
+    smaller = scaled(attack, 0.25)
+    assert {part.constraint.eps for part in (smaller, *smaller.attacks)} == {0.025}
+    assert {part.constraint.eps for part in (attack, *attack.attacks)} == {0.1}
 
 
 @pytest.mark.parametrize("train", [FGSM(L2(0.5)), PGD(L2(0.5), steps=2)])
