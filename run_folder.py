@@ -20,11 +20,11 @@ def run_folder(runs: Path, name: str, resume: Callable[[Path], bool]) -> Path:
     Args:
         runs: the folder of all runs.
         name: the run's name; if it is taken, the next run is called `<name>-2`.
-        resume: whether to go on in the newest run of that name instead, if there is one.
+        resume: whether to go on in a run of that name instead; the newest of which this is true is chosen.
     """
     if (_get_rank() or 0) == 0:
         *taken, free = _numbered(runs, name)
-        folder = taken[-1] if taken and resume(taken[-1]) else free
+        folder = next(filter(resume, reversed(taken)), free)
         folder.mkdir(parents=True, exist_ok=True)
         os.environ[_SHARED] = str(folder)
         if _launch():

@@ -6,6 +6,8 @@ import os
 import re
 import secrets
 import shutil
+import signal
+import sys
 import warnings
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,7 +17,7 @@ from jsonargparse import ActionConfigFile, Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from wandb.errors import UsageError
 
 import attacks  # noqa: F401  importing a room lets its classes be called by their short names in configs
@@ -37,6 +39,9 @@ warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)")
 
 # Said of frozen parts, which `Classifier` keeps in eval mode on purpose.
 warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
+
+# Said of evaluations on several devices, where some samples are dealt out twice: ours counts each once.
+warnings.filterwarnings("ignore", r"Using `DistributedSampler` with the dataloaders")
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -148,7 +153,7 @@ class TrainingCLI(LightningCLI):
         config = self.config[self.subcommand]
         TrainingCLI.unstarted = None
         runs, command, last = Path(config.runs), str(self.subcommand), config.ckpt_path == "last"
-        name, *protocols = [Path(str(file)).stem for file in config.get("config") or ["run"]]
+        name, *protocols = [_name_of(Path(str(file))) for file in config.get("config") or ["run"]]
         name = config.name or name
         known = {folder for folder in runs.glob("*") if folder.is_dir()}
         if command == "fit":
@@ -160,8 +165,8 @@ class TrainingCLI(LightningCLI):
             if last:
                 config.ckpt_path = self._last_checkpoint(runs, name)
             self._require_checkpoint(config.ckpt_path)
-            self.key = self._evaluation_key(config)
-            own_name = "_".join([name, *(protocols or [command])])
+            self.key = self._evaluation_key(config, command)
+            own_name = "_".join([name, *protocols, *([] if protocols and command == "test" else [command])])
             self.folder = run_folder(runs, own_name, lambda run: callbacks.records.unfinished(run, self.key))
         if self.folder not in known:
             TrainingCLI.unstarted = self.folder
@@ -193,12 +198,14 @@ class TrainingCLI(LightningCLI):
         config.weights_only = True  # tensors and plain containers; else Lightning runs whatever the file says
 
     @staticmethod
-    def _evaluation_key(config: Namespace) -> str:
+    def _evaluation_key(config: Namespace, command: str) -> str:
         """Tells what an evaluation measures: an interrupted one goes on only if all this is the same."""
         parts = {key: _plain(config.get(key)) for key in ("seed_everything", "model", "data", "attack")}
         parts["data"].get("init_args", {}).pop("num_workers", None)
-        parts["checkpoint"] = digest(Path(config.ckpt_path)) if config.ckpt_path else None
-        parts |= {"precision": config.trainer.precision, "torch": torch.__version__}
+        parts["files"] = {path: digest(Path(path)) for path in _weight_files(config)}
+        limits = ("limit_val_batches", "limit_test_batches")
+        parts["trainer"] = {name: config.trainer.get(name) for name in ("precision", *limits)}
+        parts |= {"command": command, "layout": callbacks.records.LAYOUT, "torch": torch.__version__}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _place_logger(self, logger: Any) -> None:
@@ -234,8 +241,13 @@ class TrainingCLI(LightningCLI):
         checkpoint = self.config[subcommand].ckpt_path
         if checkpoint is not None:
             check_checkpoint(self.model, Path(checkpoint))
-        TrainingCLI.unstarted = None
-        super()._run_subcommand(subcommand)
+        folder, TrainingCLI.unstarted = TrainingCLI.unstarted, None
+        try:
+            super()._run_subcommand(subcommand)
+        except USER_ERRORS:
+            if folder is not None and not _holds_work(folder):
+                TrainingCLI.unstarted = folder
+            raise
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add what every run has: checkpoints to go on from, speed, results; predictions are written by `predict`."""
@@ -286,6 +298,8 @@ def run(args: ArgsType = None) -> TrainingCLI:
         )
     except UsageError as error:  # of W&B: no login, as a rule
         raise UserError(f"{error} Or set WANDB_MODE=offline: the dashboard stays in the run's folder") from error
+    except SIGTERMException:
+        sys.exit(128 + signal.SIGTERM)  # Lightning ends as if all had been done
     except USER_ERRORS as error:
         if os.environ.get("SADDLE_DEBUG"):
             raise
@@ -296,6 +310,23 @@ def run(args: ArgsType = None) -> TrainingCLI:
     finally:
         if TrainingCLI.unstarted is not None:
             shutil.rmtree(TrainingCLI.unstarted, ignore_errors=True)
+
+
+def _name_of(config: Path) -> str:
+    """What a run of a config is called: that of the run, where it is the config that a run has kept."""
+    return config.resolve().parent.name if config.name == "config.yaml" else config.stem
+
+
+def _weight_files(config: Namespace) -> list[str]:
+    """The files that the weights of an evaluation come from."""
+    own = config.model.network.get("init_args") or {}
+    named = [config.ckpt_path, own.get("weights"), own.get("backbone_weights")]
+    return [path for path in named if isinstance(path, str) and Path(path).is_file()]
+
+
+def _holds_work(run: Path) -> bool:
+    """Whether a run has something to go on from: a checkpoint, or what was measured of a sample."""
+    return any(run.glob("checkpoints/*.ckpt")) or any(path.read_text().strip() for path in run.glob("records/*.jsonl"))
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -1,6 +1,7 @@
 """Several attacks as one, and attacks made on another network."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,3 +79,13 @@ class Transfer(Adversary):
     def __repr__(self) -> str:
         name = getattr(self.surrogate, "name", type(self.surrogate).__name__)
         return f"Transfer({self.attack!r}, surrogate={name})"
+
+
+def parts(attack: Any, surrogate: nn.Module | None = None) -> Iterator[tuple[Any, nn.Module | None]]:
+    """An attack, and then those it is made of, each with the surrogate that it runs on, if any."""
+    yield attack, surrogate
+    if isinstance(attack, Transfer):
+        yield from parts(attack.attack, attack.surrogate)
+    elif isinstance(attack, Ensemble):
+        for each in attack.attacks:
+            yield from parts(each, surrogate)

@@ -24,6 +24,9 @@ from callbacks.preparation import prepare
 
 AnyAttack = Adversary | AttackCallable
 
+TAKEN = ("clean", "train", "index", "name")
+"""What attacks cannot be called: other versions of an image, and columns of a table, are."""
+
 
 class Attack(Callback):
     """Attacks training batches with `train`, and evaluation batches with each attack of `evaluate`.
@@ -59,10 +62,11 @@ class Attack(Callback):
     ) -> None:
         if not 0 <= fraction <= 1:
             raise ValueError(f"fraction={fraction}: the share of attacked samples lies between 0 and 1")
-        for name in evaluate or {}:
-            if not re.fullmatch(r"\w+", name) or name == "clean":
+        for name in (*(evaluate or {}), *(worst or {})):
+            if not re.fullmatch(r"\w+", name) or name in TAKEN:
                 raise ValueError(
-                    f"evaluate: {name!r} cannot name an attack; use letters, digits and _, and not `clean`"
+                    f"evaluate: {name!r} cannot name an attack; use letters, digits and _, and none of "
+                    f"{', '.join(TAKEN)}"
                 )
         if not 0 <= warm_up < math.inf:
             raise ValueError(f"warm_up={warm_up}: a number of epochs, 0 or more")
@@ -112,8 +116,11 @@ class Attack(Callback):
         for name, attack in self.evaluate.items():
             wait_for(pl_module.device)
             started = time.perf_counter()
-            with counted(network) as cost:
-                batch["attacked"][name] = perturbed(attack, network, batch)
+            try:
+                with counted(network) as cost:
+                    batch["attacked"][name] = perturbed(attack, network, batch)
+            except ValueError as error:  # an attack that is not for such labels, or for so few classes
+                raise MisconfigurationException(f"attack.evaluate.{name}: {error}") from error
             wait_for(pl_module.device)
             batch["cost"][name] = cost.forwards, cost.backwards, time.perf_counter() - started
             if isinstance(attack, Ensemble):

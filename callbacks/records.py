@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,17 +12,22 @@ from typing import Any, TextIO
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor
 
 from callbacks.attack import Attack
 from callbacks.worst_case import worst_case
 from lightning_modules.counts import Counts, Outcome
 from reports.files import write_whole
 
+LAYOUT = 2
+"""Of the lines below; records of another layout are not gone on with."""
+
 Record = dict[str, Any]
 """Of one sample: `index`; `classes`, their number; by version of the image `counts`, `{class: [true positives, false
 positives, false negatives]}` without those of all zeros, and `loss`; by attack `cost`, forwards, backwards, seconds;
 `winners`, by ensemble the attack that its image is from."""
+
+
+_KEYS = {"index", "classes", "counts", "loss", "cost", "winners"}
 
 
 class Records(Callback):
@@ -89,24 +95,27 @@ class Records(Callback):
         trainer.strategy.barrier()  # all processes have written
         self.records = _read(_folder(trainer))
         validating = trainer.state.fn == TrainerFn.VALIDATING
-        outcome = _as_outcome(list(self.records.values()), torch.device("cpu"))
-        scores = {version: _score(counts) for version, counts in outcome["counts"].items()}
+        records = list(self.records.values())
+        scores: dict[str, list[float]] = {}
         winners: dict[str, list[str]] = {}
-        for record in self.records.values():
+        for record in records:
+            for version, sparse in record["counts"].items():
+                scores.setdefault(version, []).append(_score(sparse))
             for name, winner in record["winners"].items():
                 winners.setdefault(f"{name}_attack", []).append(winner)
         for name, versions in _worst_groups(trainer).items():
+            outcome = _as_outcome(records, torch.device("cpu"), versions)
             counts = Counts(*map(torch.stack, zip(*(outcome["counts"][version] for version in versions), strict=True)))
             loss = torch.stack([outcome["loss"][version] for version in versions])
             values, picked = worst_case(counts, loss, self._dense)
             pl_module.report("val" if validating else "test", name, values)  # type: ignore[operator]
-            scores[name] = torch.stack([scores[version] for version in versions]).gather(0, picked[None])[0]
-            winners[f"{name}_attack"] = [versions[attack] for attack in picked.tolist()]
+            winners[f"{name}_attack"] = won = [versions[attack] for attack in picked.tolist()]
+            scores[name] = [scores[version][i] for i, version in enumerate(won)]
         if trainer.is_global_zero:
             loader = trainer.val_dataloaders if validating else trainer.test_dataloaders
             name_of = getattr(loader.dataset, "sample_name", str)  # type: ignore[union-attr]
             columns: dict[str, Iterable[Any]] = {"index": self.records, "name": map(name_of, self.records)}
-            columns |= {name: [f"{value:.6g}" for value in score.tolist()] for name, score in scores.items()}
+            columns |= {name: [f"{value:.6g}" for value in score] for name, score in scores.items()}
             run = Path(trainer.default_root_dir)
             write_whole(run / "samples.csv", _csv(columns | winners))
             write_whole(run / "records.jsonl", "".join(json.dumps(each) + "\n" for each in self.records.values()))
@@ -154,12 +163,13 @@ def _read(folder: Path) -> dict[int, Record]:
     """All whole lines of all processes, by index and in its order."""
     found = {}
     for path in folder.glob("*.jsonl"):
-        for line in path.read_text().splitlines():
+        for line in path.read_text(errors="replace").splitlines():
             try:
                 record = json.loads(line)
             except ValueError:  # torn, when the process ended
                 continue
-            found[record["index"]] = record
+            if isinstance(record, dict) and record.keys() == _KEYS:
+                found[record["index"]] = record
     return dict(sorted(found.items()))
 
 
@@ -174,10 +184,11 @@ def _as_records(outcome: Outcome) -> Iterator[Record]:
         yield record
 
 
-def _as_outcome(records: list[Record], device: torch.device) -> Outcome:
+def _as_outcome(records: list[Record], device: torch.device, versions: Iterable[str] | None = None) -> Outcome:
+    """Of some versions of the images, by default of all."""
     outcome = Outcome(index=torch.tensor([record["index"] for record in records], device=device), counts={}, loss={})
-    for version in records[0]["counts"] if records else ():
-        rows = torch.zeros(len(records), records[0]["classes"], 3, dtype=torch.int64)
+    for version in (versions or records[0]["counts"]) if records else ():
+        rows = torch.zeros(len(records), records[0]["classes"], 3, dtype=torch.int32)
         for row, record in zip(rows, records, strict=True):
             for c, values in record["counts"][version].items():
                 row[int(c)] = torch.tensor(values)
@@ -186,9 +197,10 @@ def _as_outcome(records: list[Record], device: torch.device) -> Outcome:
     return outcome
 
 
-def _score(counts: Counts) -> Tensor:
-    """Each sample's share of right pixels, NaN where all is void."""
-    return counts.tp.sum(1) / (counts.tp + counts.fn).sum(1)
+def _score(counts: dict[str, list[int]]) -> float:
+    """A sample's share of right pixels, NaN where all is void."""
+    right, missed = (sum(row[i] for row in counts.values()) for i in (0, 2))
+    return right / (right + missed) if right + missed else math.nan
 
 
 def _worst_groups(trainer: Trainer) -> dict[str, list[str]]:

@@ -27,10 +27,11 @@ class Results(Callback):
     """Writes `results.json` into the run's folder, whole, at the end of fit, validate and test.
 
     `metrics` maps `clean`, each evaluation attack and each `worst` group to `accuracy` and `miou` as fractions of 1, to
-    `loss` and `samples`, and to `class_accuracy` and `iou` by class. `attacks` holds the attacks' settings, `worst` the
-    groups, `cost` what each attack took: forwards and backwards per image, and seconds in all. `sanity` says whether
-    the network passed the gate, and what the gate found. `synthesis` holds what the synthesis callbacks measured,
-    `stopped` why a guard ended training early, `checkpoint` the path and SHA-256 of what was evaluated.
+    `loss` and `samples`, and to `class_accuracy`, `iou` and the number of `labels` by class. `attacks` holds the
+    attacks' settings, `worst` the groups, `cost` what each attack took: forwards and backwards per image, and seconds
+    in all. `sanity` says whether the network passed the gate, and what the gate found. `synthesis` holds what the
+    synthesis callbacks measured, `stopped` why a guard ended training early, `checkpoint` the path and SHA-256 of what
+    was evaluated, a checkpoint or a file of weights. `epochs` and `steps` are those of a fit.
     """
 
     def __init__(self) -> None:
@@ -64,7 +65,8 @@ class Results(Callback):
         measured = getattr(pl_module, "results", {})
         versions = ("clean", *attack.evaluate, *attack.worst)
         gate = next((callback for callback in callbacks if isinstance(callback, SanityGate)), SanityGate())
-        checkpoint = trainer.ckpt_path if trainer.state.fn != TrainerFn.FITTING else None
+        fitting = trainer.state.fn == TrainerFn.FITTING
+        checkpoint = None if fitting else trainer.ckpt_path or getattr(pl_module.network, "weights", None)
         return {
             "run": Path(trainer.default_root_dir).name,
             "command": trainer.state.fn,
@@ -75,13 +77,18 @@ class Results(Callback):
             "cost": records.cost(),
             "sanity": gate.found(),
             "stopped": next((c.stopped for c in callbacks if isinstance(c, OverfittingGuard)), None),
-            "checkpoint": {"path": str(checkpoint), "sha256": digest(Path(checkpoint))} if checkpoint else None,
+            "checkpoint": _named(str(checkpoint)) if checkpoint else None,
             "data": type(trainer.datamodule).__name__,  # type: ignore[attr-defined]
-            "epochs": trainer.current_epoch,
-            "steps": trainer.global_step,
+            "epochs": trainer.current_epoch if fitting else None,
+            "steps": trainer.global_step if fitting else None,
             "seconds": round(time.monotonic() - self._started, 1),
             "versions": {module.__name__: module.__version__ for module in (torch, torchvision, lightning)},
         }
+
+
+def _named(weights: str) -> dict[str, str | None]:
+    """Weights by their path and content; those that torchvision publishes have a name only."""
+    return {"path": weights, "sha256": digest(Path(weights)) if Path(weights).is_file() else None}
 
 
 def settings(value: Any) -> Any:

@@ -85,11 +85,12 @@ def summary(totals: Counts, dense: bool) -> dict[str, Tensor]:
     """Metrics of a data set's total counts, `(C,)` each.
 
     `accuracy` is that of all valid pixels or samples, `class_accuracy` `(C,)` that of each class, NaN where it does not
-    occur. For label maps (`dense`) also `iou` `(C,)`, NaN where a class occurs neither in label nor in prediction, and
-    `miou`, the mean of the others.
+    occur, `labels` `(C,)` the number of pixels or samples of each class, by which one data set is told from another.
+    For label maps (`dense`) also `iou` `(C,)`, NaN where a class occurs neither in label nor in prediction, and `miou`,
+    the mean of the others.
     """
     tp, fp, fn = totals
-    values = {"accuracy": tp.sum() / (tp + fn).sum(), "class_accuracy": tp / (tp + fn)}
+    values = {"accuracy": tp.sum() / (tp + fn).sum(), "class_accuracy": tp / (tp + fn), "labels": tp + fn}
     if dense:
         iou = tp / (tp + fp + fn)
         values |= {"miou": iou.nanmean(), "iou": iou}

@@ -85,7 +85,7 @@ class Network(nn.Module):
         channels_last: bool = False,
     ) -> None:
         super().__init__()
-        self.name, self.num_classes = name, num_classes
+        self.name, self.num_classes, self.weights = name, num_classes, weights
         published = None if weights is None or _is_file(weights) else _published(name, weights)
         self.normalize = Normalize(mean or _statistic(published, "mean"), std or _statistic(published, "std"))
         self.model = _build(name, num_classes, published, backbone_weights, aux)

@@ -72,11 +72,19 @@ def _sweeps(attacks: dict[str, Any]) -> list[tuple[str, str, dict[float, str]]]:
         constraint = (settings or {}).get("constraint") if isinstance(settings, dict) else None
         if name == "train" or not isinstance(constraint, dict) or "eps" not in constraint:
             continue
-        rest = {key: value for key, value in settings.items() if key not in ("constraint", "step_size")}
+        rest = _without_size(settings)
         title = settings["class"] + (f"-{settings['steps']}" if "steps" in settings else "")
-        key = repr((sorted(rest.items()), constraint["class"]))
+        key = repr((rest, constraint["class"]))
         groups.setdefault(key, (title, constraint["class"], {}))[2][constraint["eps"]] = name
     return [group for group in groups.values() if len(group[2]) > 1]
+
+
+def _without_size(settings: Any) -> Any:
+    """What is left of settings without constraints and step sizes, also of what an attack is made of."""
+    if isinstance(settings, dict):
+        kept = settings.keys() - {"constraint", "step_size"}
+        return {key: _without_size(settings[key]) for key in sorted(kept)}
+    return [_without_size(each) for each in settings] if isinstance(settings, list) else settings
 
 
 def _eps_text(eps: float, constraint: str) -> str:

@@ -19,9 +19,14 @@ def write_whole(path: Path, content: str | bytes) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-@cache
 def digest(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal digits."""
+    state = path.stat()
+    return _digest(path, state.st_mtime_ns, state.st_size)
+
+
+@cache
+def _digest(path: Path, changed: int, size: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -41,6 +46,7 @@ def read_results(run: Path) -> dict[str, Any]:
         raise ReportError(f"{path}: not found; a run writes it at the end of fit, validate or test") from None
     except (OSError, ValueError) as error:
         raise ReportError(f"{path}: no results file ({error}); name a run's folder") from None
-    if not isinstance(results, dict) or "metrics" not in results:
+    metrics = results.get("metrics") if isinstance(results, dict) else None
+    if not isinstance(metrics, dict) or not all(isinstance(values, dict) for values in metrics.values()):
         raise ReportError(f"{path}: no results file (it has no metrics); name a run's folder")
     return results

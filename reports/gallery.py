@@ -63,17 +63,32 @@ def write_page(runs: list[Path], page: Path) -> None:
 
 def _samples(runs: list[Path], task: str, start: Path) -> list[Sample]:
     names = sorted({folder.name for run in runs for folder in (run / "gallery" / task).glob("*/")})
-    return [_sample([run / "gallery" / task / name for run in runs], runs, start) for name in names]
+    found = []
+    for name in names:
+        folders = {run: run / "gallery" / task / name for run in runs}
+        found += [_sample(group, start) for group in _of_one_image(folders)]
+    return found
 
 
-def _sample(folders: list[Path], runs: list[Path], start: Path) -> Sample:
-    given = [next((f / f"{kind}.png" for f in folders if (f / f"{kind}.png").is_file()), None) for kind in GIVEN]
+def _of_one_image(folders: dict[Path, Path]) -> list[dict[Path, Path]]:
+    """The folders of each run, apart where one number stands for several images, as in another split."""
+    groups: dict[bytes, dict[Path, Path]] = {}
+    for run, folder in folders.items():
+        if folder.is_dir():
+            original = folder / "original.png"
+            groups.setdefault(original.read_bytes() if original.is_file() else b"", {})[run] = folder
+    return list(groups.values())
+
+
+def _sample(folders: dict[Path, Path], start: Path) -> Sample:
+    paths = {kind: [folder / f"{kind}.png" for folder in folders.values()] for kind in GIVEN}
+    given = {kind: next((path for path in found if path.is_file()), None) for kind, found in paths.items()}
     strips = []
-    for run, folder in zip(runs, folders, strict=True):
+    for run, folder in folders.items():
         epochs = {int(path.stem.removeprefix("epoch_")): path for path in folder.glob("epoch_*.png")}
         strips.append(Strip(run.name, [(epoch, _address(epochs[epoch], start)) for epoch in sorted(epochs)]))
-    shown = [(kind, _address(path, start)) for kind, path in zip(GIVEN, given, strict=True) if path]
-    return Sample(folders[0].name, shown, strips)
+    shown = [(kind, _address(path, start)) for kind, path in given.items() if path]
+    return Sample(next(iter(folders.values())).name, shown, strips)
 
 
 def _address(path: Path, start: Path) -> str:

@@ -306,12 +306,48 @@ def test_an_interrupted_evaluation_goes_on_in_its_folder_and_another_has_its_own
     main([*args, "--seed_everything", "1"])
     assert not Path("runs/quickstart_test-2/results.json").exists(), "another seed is another evaluation"
     assert Path("runs/quickstart_test-3/results.json").is_file()
+    main([*args, "--data.eval_batch_size", "3"])
+    assert Path("runs/quickstart_test-2/results.json").is_file(), "though another has been begun since"
+
+
+def test_an_evaluation_does_not_go_on_with_what_another_measured(tmp_path, monkeypatch):
+    """Of other images, or of other weights."""
+    Path("dim.py").write_text(
+        "from pathlib import Path\n"
+        "from torch import Tensor, nn\n"
+        "def dim(network: nn.Module, image: Tensor, label: Tensor, seed=None, region=None) -> Tensor:\n"
+        "    with Path('seen').open('a') as seen:\n"
+        "        seen.write('x')\n"
+        "    if len(Path('seen').read_text()) == 2:\n"
+        "        raise RuntimeError('lost power')\n"
+        "    return image\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("protocol.yaml").write_text("attack: {evaluate: {mine: dim.dim}}")
+    torch.save(Network("fcn_small", 5).state_dict(), "weights.pt")
+    args = [*QUICK, "--config", "protocol.yaml", "--model.network.init_args.weights", "./weights.pt"]
+    args += ["--data.eval_batch_size", "2", "--sanity", "false"]
+    with pytest.raises(RuntimeError, match="lost power"):
+        main(["test", *args])
+    main(["validate", *args])
+    main(["test", *args, "--trainer.limit_test_batches", "1"])
+    torch.save(Network("fcn_small", 5).state_dict(), "weights.pt")
+    main(["test", *args])
+    finished = {path.parent.name for path in Path("runs").glob("*/results.json")}
+    assert finished == {"quickstart_protocol_validate", "quickstart_protocol-2", "quickstart_protocol-3"}
+    assert results("quickstart_protocol-2")["metrics"]["mine"]["samples"] == 2
+
+
+def test_an_attack_that_is_not_for_label_maps_is_one_line(capsys):
+    attack = "{class_path: AutoAttack, init_args: {constraint: {class_path: Linf, init_args: {eps: 0.1}}}}"
+    args = ["test", *QUICK, "--attack.evaluate", f"{{aa: {attack}}}"]
+    assert "attack.evaluate.aa: AutoAttack is for image-level labels" in error_of(capsys, *args)
 
 
 def test_the_sanity_gate_is_there_unless_it_is_refused():
     args = ["test", *QUICK, "--data.val_samples", "2"]
     main(args)
-    assert len(results("quickstart_test")["sanity"]["checks"]) == 9
+    assert len(results("quickstart_test")["sanity"]["checks"]) == 10
     main([*args, "--sanity", "false"])
     assert results("quickstart_test-2")["sanity"] is None
 

@@ -205,7 +205,8 @@ def test_a_batch_that_is_no_dict_gets_one_clear_line(make_trainer, pixel_network
 
 @pytest.mark.parametrize(
     "settings",
-    [{"fraction": 1.5}, {"evaluate": {"clean": PGD3}}, {"evaluate": {"a.b": PGD3}}, {"warm_up": -1},
+    [{"fraction": 1.5}, {"evaluate": {"clean": PGD3}}, {"evaluate": {"a.b": PGD3}}, {"evaluate": {"train": PGD3}},
+     {"evaluate": {"index": PGD3}}, {"warm_up": -1},
      {"warm_up": float("nan")}],
 )  # fmt: skip
 def test_settings_are_checked(settings):

@@ -110,6 +110,13 @@ def test_inside_others_it_is_crafted_too_and_for_a_transfer_on_the_surrogate(mak
     assert not torch.equal(transferred.perturbation, alone.perturbation)
 
 
+def test_two_in_one_ensemble_are_two(make_trainer, tmp_path):
+    first, second = data_free(), data_free(seed=7)
+    run(make_trainer, Ensemble([first, second]))
+    assert not torch.equal(first.perturbation, second.perturbation)
+    assert {path.name for path in (tmp_path / "perturbations").glob("*.pt")} == {"mine.pt", "mine-2.pt"}
+
+
 def test_without_a_data_module_it_cannot_be_crafted(make_trainer, noise_loader):
     trainer = make_trainer(callbacks=[Attack(None, {"mine": data_free()})])
     with pytest.raises(MisconfigurationException, match=r"attack.evaluate.mine: DataFreeUAP .* use a DataModule"):

@@ -3,11 +3,13 @@ import json
 from functools import partial
 
 import pytest
+import torch
+from torch import nn
 
 from attacks import FGSM, L2, SEA, BalancedMaskedCrossEntropy, Ensemble, Linf
 from callbacks import Attack, Inpainting, Results
 from callbacks.results import settings
-from lightning_modules import Classifier
+from lightning_modules import Classifier, Network
 
 
 def read(folder):
@@ -56,13 +58,21 @@ def test_the_checkpoint_is_named_by_its_content(make_trainer, noise_loader, pixe
     assert read(tmp_path)["checkpoint"] == {"path": str(path), "sha256": expected}
 
 
-def test_image_labels_have_no_miou(make_trainer, noise_loader, tmp_path):
-    import torch.nn as nn
+def test_weights_that_come_without_a_checkpoint_are_named_by_their_content(make_trainer, noise_loader, tmp_path):
+    path = tmp_path / "weights.pt"
+    torch.save(Network("resnet_small", 3).state_dict(), path)
+    trainer = make_trainer(callbacks=[Results()])
+    trainer.test(Classifier(Network("resnet_small", 3, weights=str(path))), noise_loader(dense=False), verbose=False)
+    expected = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert read(tmp_path)["checkpoint"] == {"path": str(path), "sha256": expected}
+    assert read(tmp_path)["epochs"] is None
 
+
+def test_image_labels_have_no_miou(make_trainer, noise_loader, tmp_path):
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 3))
     trainer = make_trainer(callbacks=[Results()])
     trainer.validate(Classifier(network), noise_loader(dense=False), verbose=False)
-    assert set(read(tmp_path)["metrics"]["clean"]) == {"accuracy", "class_accuracy", "loss", "samples"}
+    assert set(read(tmp_path)["metrics"]["clean"]) == {"accuracy", "class_accuracy", "labels", "loss", "samples"}
 
 
 def test_an_interrupted_run_leaves_no_results(make_trainer, noise_loader, pixel_network, tmp_path):

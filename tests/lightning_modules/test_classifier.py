@@ -349,7 +349,8 @@ def test_results_of_image_labels_equal_those_computed_by_hand(trainer):
     logits = network(IMAGE).detach()
     accuracy = (logits.argmax(1) == CLASSES).double().mean().item()
     loss = nn.functional.cross_entropy(logits, CLASSES).item()
-    by_class = model.results["clean"].pop("class_accuracy")
+    by_class, labels = (model.results["clean"].pop(name) for name in ("class_accuracy", "labels"))
+    assert labels == {str(c): int((c == CLASSES).sum()) for c in (0, 1)}
     assert model.results == {"clean": pytest.approx({"accuracy": accuracy, "loss": loss, "samples": 7})}
     right = logits.argmax(1) == CLASSES
     assert by_class == pytest.approx({str(c): right[c == CLASSES].double().mean().item() for c in (0, 1)})

@@ -124,7 +124,8 @@ def test_image_labels_have_an_accuracy_and_no_iou():
     logits, label = uniform(50, 3, seed=1), (3 * uniform(50, seed=2)).long()
     values = measure(logits, label, 7)
     torch.testing.assert_close(values["accuracy"], MulticlassAccuracy(3, average="micro")(logits, label))
-    assert values.keys() == {"accuracy", "class_accuracy", "loss", "samples"}
+    assert torch.equal(values["labels"], label.bincount(minlength=3))
+    assert values.keys() == {"accuracy", "class_accuracy", "labels", "loss", "samples"}
 
 
 def test_states_of_two_devices_add_up():

@@ -30,6 +30,15 @@ def test_attacks_that_differ_in_eps_alone_make_a_curve_that_begins_with_the_clea
     assert curve.points == [(0, 0.9), (2 / 255, 0.8), (4 / 255, 0.6), (8 / 255, 0.3)]
 
 
+def test_an_attack_that_is_made_of_others_makes_a_curve(tmp_path):
+    attacks = {
+        f"aa{k}": {"class": "AutoAttack", "constraint": {"class": "Linf", "eps": k}, "attacks": [settings(k)]}
+        for k in (0.1, 0.2)
+    }
+    (chart,) = charts([make_run(tmp_path / "at8", attacks, {"clean": 0.9, "aa0.1": 0.8, "aa0.2": 0.6})])
+    assert [(curve.name, len(curve.points)) for curve in chart.curves] == [("at8: AutoAttack", 3)]
+
+
 def test_pixels_and_ticks(sweep):
     (chart,) = charts([sweep])
     ((_, _, points),) = chart.lines()

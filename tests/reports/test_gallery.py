@@ -102,6 +102,17 @@ def test_a_sample_that_only_the_second_run_has_is_shown_with_its_given_pictures(
     assert all(source.startswith("two/") for source in second)
 
 
+def test_a_number_that_stands_for_two_images_is_two_samples(tmp_path):
+    """As when one run painted validation images, and the other test images."""
+    runs = [make_run(tmp_path / name, epochs=(1,)) for name in ("fit", "again", "test")]
+    save_picture(Image.new("RGB", (8, 8), "red"), runs[2] / "gallery" / "inpainting" / "0003" / "original.png")
+    write_page(runs, tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    given = ["original", "label", "start"]
+    assert page.kinds == [*given, "epoch 1", "epoch 1", *given, "epoch 1"]
+    assert all(source.startswith("test/") for _, source in page.pictures[5:])
+
+
 @pytest.mark.parametrize("name", ["<b>bold & run", "run #2", "eps 50%", "what?", 'the "best"', "é: 1", "%41"])
 def test_any_name_of_a_run_is_shown_and_linked(tmp_path, name):
     run = make_run(tmp_path / name)

@@ -42,11 +42,12 @@ def test_image_labels_have_no_row_of_miou(tmp_path):
     assert compare([run]).rows == {"clean accuracy": ["50.0 %"]}
 
 
-def test_runs_of_the_same_name_keep_their_columns(tmp_path):
+def test_runs_of_the_same_name_keep_their_columns_and_are_told_apart(tmp_path):
     runs = [
         make_run(tmp_path / place / "at50", {"clean": {"accuracy": value}}) for place, value in (("a", 0.1), ("b", 0.2))
     ]
     assert compare(runs).rows == {"clean accuracy": ["10.0 %", "20.0 %"]}
+    assert compare(runs).runs == ["a/at50", "b/at50"]
 
 
 @pytest.mark.parametrize("passed", [True, False])
@@ -64,10 +65,11 @@ def test_numbers_of_a_network_that_hides_its_gradients_are_marked(tmp_path, pass
     assert "two looks" not in "".join(comparison.notes)
 
 
-def make_test(folder, name, command="test", data="VOC", eps=0.03, sea=("mce", "js"), **settings):
+def make_test(folder, name, command="test", data="VOC", eps=0.03, sea=("mce", "js"), labels=(3, 4), **settings):
     """A run of `test` that measured one attack and one group."""
     pgd = {"class": "PGD", "constraint": {"class": "Linf", "eps": eps}, "steps": 20, **settings}
     metrics = {version: {"accuracy": 0.5, "samples": 7.0} for version in ("clean", "pgd", "sea")}
+    metrics["clean"]["labels"] = {"cat": labels[0], "dog": labels[1]}
     return make_run(
         folder / name, metrics, command=command, data=data, attacks={"pgd": pgd, "train": eps}, worst={"sea": list(sea)}
     )
@@ -83,8 +85,10 @@ def make_test(folder, name, command="test", data="VOC", eps=0.03, sea=("mce", "j
             ["not the same pgd: steps is 20 in a, 3 in b", "not the same pgd: momentum is none in a, 1 in b"],
         ),
         ({"sea": ["mce"]}, ["not the same sea: attacks is ['mce', 'js'] in a, ['mce'] in b"]),
-        ({"command": "fit"}, ["not the same data: VOC (test) in a, VOC (val) in b"]),
-        ({"data": "COCO"}, ["not the same data: VOC (test) in a, COCO (test) in b"]),
+        ({"command": "fit"}, ["not the same data: VOC (test, 7 labels) in a, VOC (val, 7 labels) in b"]),
+        ({"data": "COCO"}, ["not the same data: VOC (test, 7 labels) in a, COCO (test, 7 labels) in b"]),
+        ({"labels": (3, 5)}, ["not the same data: VOC (test, 7 labels) in a, VOC (test, 8 labels) in b"]),
+        ({"labels": (4, 3)}, ["not the same data: VOC (test, 7 labels) in a, VOC (test, 7 labels) in b"]),
     ],
 )
 def test_what_stands_in_one_row_and_is_not_the_same_is_told(tmp_path, other, notes):
@@ -110,6 +114,14 @@ def test_markdown(runs):
     assert [cell.strip() for cell in lines[0].split("|")] == ["", "", "robust", "standard", ""]
     assert set(lines[1]) <= set("|-:")
     assert [cell.strip() for cell in lines[2].split("|")] == ["", "clean accuracy", "95.0 %", "98.0 %", ""]
+
+
+def test_markdown_keeps_notes_and_odd_names_out_of_its_cells(tmp_path):
+    sanity = {"passed": False, "checks": [{"name": "a", "passed": False, "found": "b"}]}
+    text = compare([make_run(tmp_path / "a|b", {"clean": {"accuracy": 0.5}}, sanity=sanity)]).text("markdown")
+    lines = text.splitlines()
+    assert r"a\|b" in lines[0]
+    assert lines[3] == "" and lines[4].startswith("* a|b may hide")
 
 
 def test_latex_escapes_what_it_must_and_comments_the_notes(tmp_path):
