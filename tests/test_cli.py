@@ -331,6 +331,7 @@ def test_an_evaluation_does_not_go_on_with_what_another_measured(tmp_path, monke
         main(["test", *args])
     main(["validate", *args])
     main(["test", *args, "--trainer.limit_test_batches", "1"])
+    torch.manual_seed(1)
     torch.save(Network("fcn_small", 5).state_dict(), "weights.pt")
     main(["test", *args])
     finished = {path.parent.name for path in Path("runs").glob("*/results.json")}
