@@ -27,7 +27,8 @@ def main(args: list[str] | None = None) -> None:
     except Exception as error:
         if not getattr(error, "one_line", False) or os.environ.get("SADDLE_DEBUG"):
             raise
-        sys.stderr.write(f"error: {error}\n")
+        line = "".join(filter(str.isprintable, str(error)))  # it may quote a file
+        sys.stderr.write(f"error: {line}\n")
         sys.exit(2)
 
 

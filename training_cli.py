@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -126,6 +127,8 @@ class TrainingCLI(LightningCLI):
 
     unstarted: Path | None = None
     """The folder made for a run that has not begun; removed again if it never does."""
+    first: bool = False
+    """Whether the folder of all runs was made for it, too."""
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         kwargs.setdefault("dump_header", [])
@@ -156,6 +159,7 @@ class TrainingCLI(LightningCLI):
         name, *protocols = [_name_of(Path(str(file))) for file in config.get("config") or ["run"]]
         name = config.name or name
         known = {folder for folder in runs.glob("*") if folder.is_dir()}
+        TrainingCLI.first = not runs.exists()
         if command == "fit":
             self.folder = run_folder(runs, name, lambda _: last)
             if last:
@@ -310,6 +314,9 @@ def run(args: ArgsType = None) -> TrainingCLI:
     finally:
         if TrainingCLI.unstarted is not None:
             shutil.rmtree(TrainingCLI.unstarted, ignore_errors=True)
+            if TrainingCLI.first:
+                with suppress(OSError):
+                    TrainingCLI.unstarted.parent.rmdir()
 
 
 def _name_of(config: Path) -> str:

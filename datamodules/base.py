@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from datamodules.samples import LabelledImages, UnlabelledImages
 from datamodules.transforms import RandomScaleCrop, Resize
 
 Split = Literal["train", "val", "test"]
+
+ONE_SIZE = "images of several sizes are no batch; set --data.eval_batch_size 1, or --data.eval_size [height, width]"
 
 
 def check_range(name: str, value: float | Sequence[float] | None, low: float, high: float = math.inf) -> None:
@@ -75,7 +77,11 @@ class DataModule(LightningDataModule, ABC):
         splits: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
         for split in splits[stage]:
             if split not in self.sets:
-                self.sets[split] = self.make_set(split)
+                try:
+                    self.sets[split] = self.make_set(split)
+                except OSError as error:
+                    place = error.filename or type(self).__name__
+                    raise DataError(f"{place}: cannot be read ({error.strerror}); may you open it?") from error
         if stage == "fit":
             self._require_a_batch(len(self.sets["train"]))  # type: ignore[arg-type]
 
@@ -137,6 +143,9 @@ class SegmentationDataModule(DataModule):
         predict_images: folder of images for `predict`.
     """
 
+    several_sizes: ClassVar[bool] = False
+    """Whether the images are known to have several sizes."""
+
     def __init__(
         self,
         root: str,
@@ -155,6 +164,8 @@ class SegmentationDataModule(DataModule):
         check_range("scale's upper end", scale[1], scale[0])
         check_range("flip", flip, 0, 1)
         check_range("eval_size", eval_size, 1)
+        if self.several_sizes and eval_batch_size > 1 and not isinstance(eval_size, Sequence):
+            raise DataError(f"eval_batch_size={eval_batch_size}: {ONE_SIZE}")
         self.root = Path(root)
         self.crop, self.scale, self.flip, self.eval_size = crop, scale, flip, eval_size
 
@@ -175,6 +186,6 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     if len(sizes) > 1:
         raise DataError(
             f"a batch holds images of {len(sizes)} sizes, such as {' and '.join(map(str, sorted(sizes)[:2]))}: "
-            "set --data.eval_batch_size 1, or --data.eval_size [height, width]"
+            f"{ONE_SIZE}"
         )
     return default_collate(samples)

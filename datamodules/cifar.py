@@ -1,6 +1,7 @@
 """CIFAR-10 and CIFAR-100."""
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,7 +38,7 @@ class CIFAR10(SmallImages):
     def _batch(self, path: Path) -> tuple[np.ndarray, list[int]]:
         with reading(path), path.open("rb") as file:
             content = _Arrays(file, encoding="latin1").load()
-            return content["data"].reshape(-1, 3, 32, 32), content[self.key]
+            return _array(content["data"]).reshape(-1, 3, 32, 32), list(_array(content[self.key]))
 
 
 class CIFAR100(CIFAR10):
@@ -62,11 +63,51 @@ class CIFAR100(CIFAR10):
     key = "fine_labels"
 
 
+class _Type:
+    """Stands for a NumPy type; those of whole numbers can be had."""
+
+    def __init__(self, name: str, *_: Any) -> None:
+        self.name, self.order = name, "|"
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = state[1]
+
+    def values(self, raw: bytes | str, shape: tuple[int, ...], order: str) -> np.ndarray:
+        if not re.fullmatch(r"[<>|=][iu][1248]", f"{self.order}{self.name}"):
+            raise ValueError(f"an array of {self.name}, not of whole numbers")
+        raw = raw.encode("latin1") if isinstance(raw, str) else raw
+        return np.frombuffer(raw, f"{self.order}{self.name}").reshape(shape, order=order)  # type: ignore[call-overload]
+
+
+class _Values:
+    """Stands for a NumPy array: real ones could be told to hold pointers."""
+
+    def __init__(self, *_: Any) -> None:
+        self.array = np.empty(0)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, fortran, raw = state
+        self.array = kind.values(raw, shape, "F" if fortran else "C")
+
+
+def _from_buffer(raw: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> _Values:
+    made = _Values()
+    made.array = kind.values(raw, shape, order)
+    return made
+
+
 class _Arrays(pickle.Unpickler):
-    """Makes NumPy's arrays and plain containers, and calls nothing else that a pickle names."""
+    """Makes plain containers and what stands for NumPy's arrays, and calls nothing else that a pickle names."""
+
+    NUMPY: ClassVar = {"_reconstruct": _Values, "_frombuffer": _from_buffer, "ndarray": object, "dtype": _Type}
 
     def find_class(self, module: str, name: str) -> Any:
-        arrays = ("_reconstruct", "_frombuffer", "ndarray", "dtype")
-        if (module, name) == ("_codecs", "encode") or (module.split(".")[0] == "numpy" and name in arrays):
+        if (module, name) == ("_codecs", "encode"):
             return super().find_class(module, name)
+        if module.split(".")[0] == "numpy" and name in self.NUMPY:
+            return self.NUMPY[name]
         raise pickle.UnpicklingError(f"it names {module}.{name}, which is no array")
+
+
+def _array(value: Any) -> np.ndarray:
+    return value.array if isinstance(value, _Values) else np.asarray(value)

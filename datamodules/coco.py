@@ -39,6 +39,7 @@ class COCO(SegmentationDataModule):
     """
 
     classes = CLASSES
+    several_sizes = True
 
     def __init__(self, root: str, cache: str | None = None, **kwargs: Any) -> None:
         super().__init__(root, **kwargs)

@@ -187,7 +187,7 @@ def _arrays(content: dict[str, Any], categories: Mapping[str, int], path: Path) 
     images = sorted(content["images"], key=lambda record: record["id"])
     place = {record["id"]: i for i, record in enumerate(images)}
     for record in images:
-        if min(record["height"], record["width"]) < 1 or record["height"] * record["width"] >= 2**32:
+        if min(record["height"], record["width"]) < 1 or record["height"] * record["width"] >= 2**28:
             size = f"{record['height']} x {record['width']}"
             raise DataError(f"{path}: image {record['id']} is {size} pixels; fetch the file again")
     instances: list[tuple[int, dict[str, Any]]] = []
@@ -278,6 +278,8 @@ def _decompressed(text: str) -> list[int]:
             raise ValueError("its run lengths hold a foreign character")
         value |= (bits & 31) << shift
         shift += 5
+        if shift > 60:
+            raise ValueError("a run length of more than 60 bits")
         if not bits & 32:
             if bits & 16:
                 value -= 1 << shift

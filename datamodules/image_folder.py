@@ -42,7 +42,7 @@ class ImageFolder(Photographs):
 
     def files(self, split: Split) -> Listing:
         images = self._images(self.splits["train" if self.holdout else split])
-        if split == "train" and not self.holdout and self.splits["val"] == self.splits["train"]:
+        if split == "train" and not self.holdout and Path(self.splits["val"]) == Path(self.splits["train"]):
             raise DataError(
                 f"{self.root}: training and validation on the same images; set --data.val to another split, or holdout"
             )

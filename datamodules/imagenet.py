@@ -32,7 +32,7 @@ class ImageNet(Photographs):
 
     def files(self, split: Split) -> Listing:
         folder = self.root / self.folders[split]
-        if split == "train" and self.folders["val"] == self.folders["train"]:
+        if split == "train" and (self.root / self.folders["val"]).resolve() == folder.resolve():
             raise DataError(f"{folder}: training and validation on the same images; set --data.val to another folder")
         found = by_folder(folder, "sort the images into one folder for each synset, n01440764 and so on")
         strange = [synset for synset in found if synset not in SYNSETS]

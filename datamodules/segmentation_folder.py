@@ -39,11 +39,13 @@ class SegmentationFolder(SegmentationDataModule):
     def make_set(self, split: Split) -> LabelledImages:
         if not self.root.is_dir():
             raise DataError(f"{self.root}: no such folder; set --data.root to the data set")
-        images = files_by_stem(self.root / self.images.format(split=split))
-        labels = files_by_stem(self.root / self.labels.format(split=split))
+        place, folder = (self.root / pattern.replace("{split}", split) for pattern in (self.images, self.labels))
+        images, labels = files_by_stem(place), files_by_stem(folder)
         for stem, path in images.items():
             if stem not in labels:
-                raise DataError(f"{path}: no label map of that name in {self.root / self.labels.format(split=split)}")
+                raise DataError(
+                    f"{path}: no label map of that name in {self.root / self.labels.replace('{split}', split)}"
+                )
             if _size(path) != _size(labels[stem]):
                 raise DataError(f"{path} is {_size(path)} pixels, its label map {labels[stem]} {_size(labels[stem])}")
         read_label = LabelFiles([labels[stem] for stem in images], self.void)

@@ -56,11 +56,13 @@ class SmallImages(DataModule):
     def make_set(self, split: Split) -> ClassifiedImages:
         with reading(self.root):
             stored, stored_labels = self.read(split)
-        images, labels = torch.as_tensor(np.ascontiguousarray(stored)), np.asarray(stored_labels, dtype=np.int64)
+            images, labels = torch.as_tensor(np.ascontiguousarray(stored)), np.asarray(stored_labels)
         images = images if images.ndim == 4 else images.unsqueeze(1)
         if len(images) != len(labels) or not len(labels):
             found = f"{len(images)} images and {len(labels)} labels"
             raise DataError(f"{self.root}: {found} in the {split} split; fetch the data set again")
+        if labels.ndim != 1 or labels.dtype.kind not in "iu":
+            raise DataError(f"{self.root}: labels that are no whole numbers, one an image; fetch the data set again")
         if images.dtype != torch.uint8:
             raise DataError(f"{self.root}: images of {images.dtype} instead of bytes; fetch the data set again")
         if labels.min() < 0 or labels.max() >= len(self.classes):

@@ -28,6 +28,7 @@ class VOC(SegmentationDataModule):
     """
 
     classes = CLASSES
+    several_sizes = True
 
     def __init__(self, root: str, sbd: str | None = None, **kwargs: Any) -> None:
         super().__init__(root, **kwargs)

@@ -4,13 +4,15 @@ Published checkpoints are pickles, often dill's, that hold tensors and also opti
 Here tensors and plain containers are made, and whatever else a pickle names becomes an object that does nothing.
 """
 
+import os
 import pickle
-import sys
 import tarfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from types import SimpleNamespace
+from typing import Any, ClassVar, NoReturn
+from zipfile import ZipFile
 
 import torch
 from torch import Tensor
@@ -28,9 +30,22 @@ def load_tensors(path: Path) -> Any:
         records = torch._C.PyTorchFileReader(str(path)).get_all_records()
         if "constants.pkl" in records:  # torch.load would hand it to torch.jit.load
             raise ValueError("a TorchScript archive, which holds code")
+        with ZipFile(path) as archive:
+            if any(record.compress_type for record in archive.infolist()):
+                raise ValueError("a compressed archive, which may be of any size")
     elif head[:1] != b"\x80" or tarfile.is_tarfile(path):
         raise ValueError("none of torch.save's")
-    return torch.load(path, map_location="cpu", pickle_module=sys.modules[__name__], weights_only=False)
+    if os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD"):
+        raise ValueError("the environment variable TORCH_FORCE_WEIGHTS_ONLY_LOAD is in the way: unset it")
+
+    class Bounded(Unpickler):
+        limit = path.stat().st_size
+
+    def load(file: Any, **options: Any) -> Any:  # torch.load asks for this in the format of torch before 1.6
+        return Bounded(file, **options).load()
+
+    reader = SimpleNamespace(__name__=__name__, Unpickler=Bounded, load=load)
+    return torch.load(path, map_location="cpu", pickle_module=reader, weights_only=False)
 
 
 class Inert:
@@ -57,23 +72,27 @@ def _tensor(flat: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int,
     return tensor if tensor.numel() <= flat.numel() else Inert()
 
 
-def _storage(saved: Any, load: Callable[[Any], Any]) -> Tensor | Inert:
-    """The values of a storage; torch also knows modules, and writes a patch to disk where their source differs."""
-    if saved[0] != "storage" or not hasattr(saved[1], "dtype"):
-        return Inert()
-    storage = load(saved)
-    flat = torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage)
-    return flat.zero_() if len(saved) > 5 else flat  # before torch 1.6 values come last, or never
+def _ordered(pairs: list[Any] | None = None) -> OrderedDict[Any, Any]:
+    """A dict of pairs, which are taken away: a few bytes could ask for many copies of them."""
+    made: OrderedDict[Any, Any] = OrderedDict(pairs or ())
+    if pairs is not None:
+        pairs.clear()
+    return made
 
 
 class Unpickler(pickle._Unpickler):
-    """A pickle can only call what this finds for it, and change nothing of that.
+    """A pickle can only call what this finds for it, and change nothing of that; nor does it take memory as it likes.
 
-    Of the two in the standard library this is the one in Python: that in C takes as much memory as a pickle likes.
+    Of the two in the standard library this is the one in Python: that in C remembers under any number.
     """
 
+    limit: int
+    """The size of the file, in bytes, which nothing in it exceeds."""
+    read: Callable[[int], bytes]
+    stack: list[Any]
+
     KNOWN: ClassVar[dict[tuple[str, str], Callable[..., Any]]] = {
-        ("collections", "OrderedDict"): OrderedDict,
+        ("collections", "OrderedDict"): _ordered,
         ("torch._utils", "_rebuild_tensor"): _tensor,
         ("torch._utils", "_rebuild_tensor_v2"): _tensor,
         ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
@@ -81,13 +100,41 @@ class Unpickler(pickle._Unpickler):
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
         **pickle._Unpickler.dispatch,
         pickle.BUILD[0]: lambda self: self.stack.pop(),  # would set attributes
-        pickle.BINPERSID[0]: lambda self: self.append(_storage(self.stack.pop(), self.persistent_load)),
+        pickle.BINPERSID[0]: lambda self: self.append(self.storage(self.stack.pop())),
+        pickle.BYTEARRAY8[0]: lambda self: self.append(self.bytes()),
+        pickle.ADDITEMS[0]: lambda self: self.add(self.pop_mark()),
+        **dict.fromkeys((pickle.EXT1[0], pickle.EXT2[0], pickle.EXT4[0]), lambda self: self.refuse("extensions")),
     }
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.sizes: dict[Any, int] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         return self.KNOWN.get((module, name), Inert)
 
+    def storage(self, saved: Any) -> Tensor | Inert:
+        """The values of a storage; torch also knows modules, and writes a patch to disk where their source differs."""
+        if saved[0] != "storage" or not hasattr(saved[1], "dtype"):
+            return Inert()
+        self.sizes[saved[2]] = saved[4] * saved[1].dtype.itemsize
+        if not 0 <= sum(self.sizes.values()) <= self.limit:
+            self.refuse("values that are not in the file")
+        storage = self.persistent_load(saved)
+        flat = torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage)
+        return flat.zero_() if len(saved) > 5 else flat  # before torch 1.6 values come last, or never
 
-def load(file: IO[bytes], **options: Any) -> Any:
-    """The next pickle of a file; `torch.load` asks for this in the format of torch before 1.6."""
-    return Unpickler(file, **options).load()
+    def bytes(self) -> bytearray:
+        length = int.from_bytes(self.read(8), "little")
+        if length > self.limit:
+            self.refuse("bytes that are not in the file")
+        return bytearray(self.read(length))
+
+    def add(self, items: list[Any]) -> None:
+        """To a set; to a tensor would add numbers."""
+        if isinstance(self.stack[-1], set):
+            self.stack[-1].update(items)
+
+    @staticmethod
+    def refuse(what: str) -> NoReturn:
+        raise pickle.UnpicklingError(f"it asks for {what}")

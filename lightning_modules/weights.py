@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -110,13 +111,19 @@ def load_weights(network: nn.Module, path: Path, keep: Sequence[str] = (), any_n
     for part in ("model.aux_classifier.", "model.sub_block1."):  # the latter is never used, in RobustBench either
         if not any(key.startswith(part) for key in own):
             state = {key: value for key, value in state.items() if not key.startswith(part)}
-    lacking = {"normalize.mean", "normalize.std"} - state.keys() - set(keep)
+    unknown = {"normalize.mean", "normalize.std"} - state.keys()
     state = _fitting(_with_normaliser(state, own, keep, path), own, path)
-    if lacking and not any_normaliser:
+    if unknown - set(keep) and not any_normaliser:
         raise NetworkError(
             f"{path}: the weights come without their normaliser; give the network mean and std, "
             "[0, 0, 0] and [1, 1, 1] if it took pixels as they are (RobustBench's wrn_28_10 do, for the most part; its "
             "dm_wrn_28_10 take CIFAR's own)"
+        )
+    mean, std = (own[f"normalize.{name}"] for name in ("mean", "std"))
+    if unknown and not any_normaliser and (mean.any() or (std != 1).any()):
+        rank_zero_warn(
+            f"{path}: the weights come without their normaliser, so mean and std are those that were given; "
+            "RobustBench's wrn_28_10 take, for the most part, [0, 0, 0] and [1, 1, 1]"
         )
     network.load_state_dict(state)
 
@@ -177,6 +184,9 @@ def _fitting(state: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> di
     ]
     if found:
         raise NetworkError(f"{path}: the weights do not fit: {'; '.join(found)}; check the name and num_classes")
+    for key, value in state.items():
+        if not value.isfinite().all() or (key.endswith("normalize.std") and value.min() <= 0):
+            raise NetworkError(f"{path}: {key} holds values that cannot be computed with; take other weights")
     return state
 
 
@@ -199,9 +209,16 @@ def check_checkpoint(module: nn.Module, path: Path) -> None:
 
 def _holds_code(value: Any) -> bool:
     """Whether something in a file was neither a tensor nor a plain container."""
-    if isinstance(value, Mapping):
-        return any(_holds_code(each) for pair in value.items() for each in pair)
-    return any(map(_holds_code, value)) if isinstance(value, list | tuple | set) else isinstance(value, Inert)
+    seen: set[int] = set()
+    left = [value]  # no recursion, and nothing twice: a file may be nested as it likes
+    while left:
+        each = left.pop()
+        if isinstance(each, Inert):
+            return True
+        if isinstance(each, Mapping | list | tuple | set | frozenset) and id(each) not in seen:
+            seen.add(id(each))
+            left += [*each, *each.values()] if isinstance(each, Mapping) else each
+    return False
 
 
 def convert(source: Path, target: Path) -> None:
@@ -214,7 +231,10 @@ def convert(source: Path, target: Path) -> None:
     if target.suffix != ".safetensors":
         raise NetworkError(f"{target}: the name of a safetensors file ends in .safetensors")
     state = {key: value.contiguous().clone() for key, value in read_weights(source).items()}
-    content = save(state, {"format": "pt", "source": source.name})  # save_file() makes files that only we may read
+    try:
+        content = save(state, {"format": "pt", "source": source.name})  # save_file() makes files that only we may read
+    except (KeyError, ValueError) as error:
+        raise NetworkError(f"{source}: safetensors cannot hold all of it ({_reason(error)})") from error
     temporary = target.with_name(f".{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from tiny_data import CAMVID_CLASSES, VOC_NAMES, write_camvid, write_coco, write
 from torch.utils.data import DataLoader
 
 from datamodules import COCO, VOC, DataError, SegmentationFolder, Shapes
+from datamodules.base import collate
 
 SMALL = {"crop": 72, "scale": (30, 60), "num_workers": 0}
 """Crops larger than some of the resized images, so that there is padding."""
@@ -170,10 +171,26 @@ def test_evaluation_is_at_native_size_or_a_short_side_or_a_fixed_size(root, name
 @pytest.mark.parametrize("name", ["coco", "voc"])
 @pytest.mark.parametrize("eval_size", [None, 32])
 def test_evaluation_does_not_pad_images_of_several_sizes(root, name, eval_size):
-    data = make(name, root, eval_size=eval_size, eval_batch_size=2)
-    data.setup("validate")
-    with pytest.raises(DataError, match=one_line("2 sizes", "--data.eval_batch_size 1", "--data.eval_size [")):
-        list(data.val_dataloader())
+    """These sets are known to have several, which is told before any training."""
+    with pytest.raises(DataError, match=one_line("several sizes", "--data.eval_batch_size 1", "--data.eval_size [")):
+        make(name, root, eval_size=eval_size, eval_batch_size=2)
+
+
+def test_a_batch_of_several_sizes_is_told():
+    samples = [{"image": torch.zeros(3, height, 4), "index": height} for height in (4, 5)]
+    with pytest.raises(DataError, match=one_line("2 sizes", "(4, 4) and (5, 4)", "--data.eval_batch_size 1")):
+        collate(samples)
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied", "/closed"), OSError(5, "I/O error")])
+def test_a_folder_that_is_closed_to_us_is_told(root, monkeypatch, error):
+    def closed(self, split):
+        raise error
+
+    data = make("coco", root)
+    monkeypatch.setattr(type(data), "make_set", closed)
+    with pytest.raises(DataError, match=one_line(error.filename or "COCO", "cannot be read", error.strerror)):
+        data.setup("fit")
 
 
 def test_evaluation_batches_of_one_size_are_stacked_and_none_is_dropped(root):

@@ -1,8 +1,10 @@
 import pickle
+import struct
 
 import numpy as np
 import pytest
 import tiny_classification as tiny
+import torch
 from classified import as_stored, damage
 from one_line import one_line
 
@@ -118,6 +120,39 @@ class Hostile:
 
     def __reduce__(self):
         return open, (str(self.victim), "w")
+
+
+def by_hand(kind, raw):
+    """A batch of one image whose array is of a type, and of bytes, of somebody's choice."""
+
+    def text(value):
+        return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+    state = b"(K\x03" + text("|") + b"NNN" + struct.pack("<cici", b"J", -1, b"J", -1) + b"K\x00tb"
+    dtype = b"cnumpy\ndtype\n(" + text(kind) + b"\x89\x88tR" + state
+    made = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tC\x01btR"
+    filled = b"(K\x01(" + struct.pack("<ci", b"J", 3072) + b"t" + dtype + b"\x89B" + struct.pack("<I", len(raw)) + raw
+    return b"\x80\x03}(" + text("data") + made + filled + b"tb" + text("labels") + b"]K\x00au."
+
+
+@pytest.mark.parametrize("kind", ["O8", "V8", "f8"])
+def test_an_array_cannot_hold_pointers(root, kind):
+    """NumPy's own, told so, would follow them."""
+    path = batch(root, "test_batch")
+    path.write_bytes(by_hand("u1", bytes(3072)))
+    assert len(CIFAR10(str(root)).make_set("val")) == 1
+    path.write_bytes(by_hand(kind, b"A" * 8 * 3072))
+    with pytest.raises(DataError, match=one_line("test_batch", f"array of {kind}", "fetch it again")):
+        CIFAR10(str(root)).make_set("val")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_any_protocol_is_read(root, protocol):
+    path = batch(root, "test_batch")
+    before = CIFAR10(str(root)).make_set("val")
+    content = pickle.loads(path.read_bytes(), encoding="latin1")
+    path.write_bytes(pickle.dumps(content, protocol))
+    assert torch.equal(CIFAR10(str(root)).make_set("val").images, before.images)
 
 
 def test_a_pickle_that_names_code_is_refused_and_does_not_run(root, tmp_path):

@@ -234,6 +234,9 @@ def test_a_grey_image_has_three_equal_channels():
         (colored(2), [0, 3], ("label 3 ", "3 classes", "fetch")),
         (colored(2), [-1, 2], ("label -1 ", "3 classes", "fetch")),
         (colored(2) / 255, [0, 1], ("float64", "bytes", "fetch")),
+        (colored(2), [0.7, 1], ("no whole numbers", "fetch")),
+        (colored(2), ["0", "a"], ("no whole numbers", "fetch")),
+        (colored(2), [[0], [1]], ("no whole numbers", "fetch")),
     ],
 )
 def test_images_and_labels_that_cannot_be_are_told(images, labels, told):

@@ -1,6 +1,7 @@
 """Hostile files: whatever a pickle names is neither run nor changed."""
 
 import argparse
+import copyreg
 import io
 import os
 import pickle
@@ -8,6 +9,7 @@ import resource
 import struct
 import sys
 import tarfile
+import threading
 import zipfile
 from collections import Counter, OrderedDict, defaultdict, deque
 from pathlib import Path
@@ -22,7 +24,7 @@ from torch.serialization import MAGIC_NUMBER, PROTOCOL_VERSION
 
 from lightning_modules import NetworkError
 from lightning_modules.unpickling import Inert, Unpickler, load_tensors
-from lightning_modules.weights import read_weights
+from lightning_modules.weights import check_checkpoint, read_weights
 
 FORMATS = ["zip", "legacy"]
 VALUES = torch.tensor([1.0, 2.0, 3.0, 4.0])
@@ -305,11 +307,11 @@ def test_a_storage_of_no_plain_type_is_refused(form, kind):
 
 def test_values_that_never_come_are_zeros():
     """Before torch 1.6 they follow the pickle; without them there would be left-overs of this process's memory."""
-    write(Path("w.pt"), "legacy", b"}" + text("w") + tensor(storage("legacy", 1000), size=(1000,)) + b"s")
+    write(Path("w.pt"), "legacy", b"}" + text("w") + tensor(storage("legacy", 50), size=(50,)) + b"s")
     head, _, _ = Path("w.pt").read_bytes().rpartition(pickle.dumps(["0"], 2))
     Path("w.pt").write_bytes(head + pickle.dumps([], 2))
     for seed in range(20):  # each leaves its memory behind
-        torch.full((1000,), float(seed + 1))
+        torch.full((50,), float(seed + 1))
         assert not read_weights(Path("w.pt"))["model.w"].any()
 
 
@@ -320,6 +322,69 @@ def test_a_pickle_cannot_take_memory_by_what_it_remembers(form):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     is_read(Path("w.pt"))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**19  # KiB
+
+
+def extra_memory(action):
+    """The largest that the process was meanwhile, beyond what it was before, in MiB."""
+    before, most, done = resident(), 0, threading.Event()
+
+    def watch():
+        nonlocal most
+        while not done.wait(0.001):
+            most = max(most, resident())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    action()
+    done.set()
+    watcher.join()
+    return (max(most, resident()) - before) / 2**20
+
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("kind", ["bytes", "values"])
+def test_a_pickle_cannot_take_memory_that_is_not_in_the_file(form, kind):
+    greedy = b"\x96" + struct.pack("<Q", 2**31) if kind == "bytes" else storage(form, 2**29)
+    write(Path("w.pt"), form, beside(form, greedy))
+    assert extra_memory(lambda: refused(Path("w.pt"))) < 500
+
+
+def test_a_compressed_archive_is_refused():
+    """It may unpack to any size; torch writes none."""
+    write(Path("w.pt"), "zip", beside("zip", b"N"))
+    with zipfile.ZipFile("w.pt") as honest, zipfile.ZipFile("z.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in honest.namelist():
+            archive.writestr(name, honest.read(name))
+    is_read(Path("w.pt"))
+    assert "a compressed archive" in refused(Path("z.pt"))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_numbers_are_not_added_to_a_tensor(form):
+    write(Path("w.pt"), form, b"}" + text("w") + tensor(storage(form)) + b"(K\x01\x90s")
+    is_read(Path("w.pt"))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("code", [b"\x82\xf0", b"\x83\xf0\x00", b"\x84\xf0\x00\x00\x00"])
+def test_extensions_are_refused_also_those_in_use(form, code, monkeypatch):
+    monkeypatch.setitem(copyreg._extension_cache, 240, os.mkdir)
+    write(Path("w.pt"), form, beside(form, call(code, text("planted"))))
+    assert "extensions" in refused(Path("w.pt"))
+    assert not Path("planted").exists()
+
+
+@pytest.mark.parametrize("value", [b"]q\x0ah\x0aa", b"N" + b"2\x86" * 40], ids=["holds itself", "shares"])
+def test_a_checkpoint_is_searched_for_code_in_finite_time(value):
+    known = text("pytorch-lightning_version") + text("2")
+    state = text("state_dict") + b"}" + text("w") + tensor(storage("zip")) + b"s"
+    write(Path("w.pt"), "zip", b"}(" + known + state + text("x") + value + b"u")
+    with pytest.raises(NetworkError, match="do not fit"):
+        check_checkpoint(nn.Linear(1, 1), Path("w.pt"))
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -255,6 +255,24 @@ def test_a_network_of_no_usual_normaliser_is_not_given_imagenets(tmp_path):
     assert Network("resnet_small", 3, weights=str(path), mean=(0, 0, 0), std=(1, 1, 1)).normalize.std.mean() == 1
 
 
+def test_a_normaliser_that_may_be_wrong_is_told(tmp_path):
+    path = tmp_path / "weights.pt"
+    torch.save(Network("resnet_small", 3).model.state_dict(), path)
+    with pytest.warns(UserWarning, match="come without their normaliser, so mean and std are those that were given"):
+        Network("resnet_small", 3, weights=str(path), mean=MEAN, std=STD)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("model.fc.weight", torch.nan), ("normalize.mean", torch.inf), ("normalize.std", 0.0)]
+)
+def test_values_that_cannot_be_computed_with_are_refused(tmp_path, key, value):
+    path, state = tmp_path / "weights.pt", Network("resnet18", 4).state_dict()
+    state[key].view(-1)[0] = value
+    torch.save(state, path)
+    with pytest.raises(NetworkError, match=one_line("weights.pt", key, "cannot be computed with")):
+        Network("resnet18", 4, weights=str(path))
+
+
 def test_a_backbone_brings_its_normaliser(tmp_path):
     network = Network("lraspp_mobilenet_v3_large", 3)
     state = prefixed("module.model.backbone.", network.model.backbone.state_dict())
