@@ -21,24 +21,9 @@ CLI = Path(__file__).parent.parent / "cli.py"
 QUICK = [
     *("--config", "quickstart.yaml", "--model.network.init_args.channels_last", "false", "--trainer.logger", "false"),
     *("--data.train_samples", "8", "--data.val_samples", "4", "--data.batch_size", "4", "--data.size", "16"),
-    *(
-        "--attack.train.steps",
-        "1",
-        "--attack.evaluate.pgd.init_args.steps",
-        "1",
-        "--trainer.enable_progress_bar",
-        "false",
-    ),
-    *(
-        "--trainer.callbacks",
-        "[]",
-        "--trainer.max_epochs",
-        "2",
-        "--trainer.check_val_every_n_epoch",
-        "1",
-        "--trainer.enable_model_summary",
-        "false",
-    ),
+    *("--attack.train.steps", "1", "--attack.evaluate.pgd.init_args.steps", "1", "--trainer.max_epochs", "2"),
+    *("--trainer.check_val_every_n_epoch", "1", "--trainer.callbacks", "[]"),
+    *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
 ]
 SMALL = [
     *("--trainer.logger", "false", "--data.crop", "32", "--data.batch_size", "4", "--data.num_workers", "1"),
