@@ -101,7 +101,7 @@ class Unpickler(pickle._Unpickler):
         **pickle._Unpickler.dispatch,
         pickle.BUILD[0]: lambda self: self.stack.pop(),  # would set attributes
         pickle.BINPERSID[0]: lambda self: self.append(self.storage(self.stack.pop())),
-        pickle.BYTEARRAY8[0]: lambda self: self.append(self.bytes()),
+        pickle.BYTEARRAY8[0]: lambda self: self.append(self.byte_array()),
         pickle.ADDITEMS[0]: lambda self: self.add(self.pop_mark()),
         **dict.fromkeys((pickle.EXT1[0], pickle.EXT2[0], pickle.EXT4[0]), lambda self: self.refuse("extensions")),
     }
@@ -117,14 +117,14 @@ class Unpickler(pickle._Unpickler):
         """The values of a storage; torch also knows modules, and writes a patch to disk where their source differs."""
         if saved[0] != "storage" or not hasattr(saved[1], "dtype"):
             return Inert()
-        self.sizes[saved[2]] = saved[4] * saved[1].dtype.itemsize
-        if not 0 <= sum(self.sizes.values()) <= self.limit:
+        size = self.sizes[saved[2]] = saved[4] * saved[1].dtype.itemsize
+        if size < 0 or sum(self.sizes.values()) > self.limit:
             self.refuse("values that are not in the file")
         storage = self.persistent_load(saved)
         flat = torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage)
         return flat.zero_() if len(saved) > 5 else flat  # before torch 1.6 values come last, or never
 
-    def bytes(self) -> bytearray:
+    def byte_array(self) -> bytearray:
         length = int.from_bytes(self.read(8), "little")
         if length > self.limit:
             self.refuse("bytes that are not in the file")

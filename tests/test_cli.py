@@ -84,6 +84,8 @@ def test_the_kept_config_repeats_the_run():
     attack = results("again")["attacks"]["train"]
     assert attack["constraint"] == {"class": "Linf", "eps": 2 / 255}
     assert attack["objective"] == {"class": "CrossEntropy"}
+    main(["validate", "--config", "runs/quickstart/config.yaml", "--ckpt_path", "last"])
+    assert results("quickstart_validate")["metrics"]["clean"] == results("quickstart")["metrics"]["clean"]
 
 
 def test_standard_training_is_one_argument_away():

@@ -1,6 +1,6 @@
 import pytest
 
-from training_cli import deepest
+from command_line import deepest
 
 UNION = """Parser key "attack.train":
   Does not validate against any of the Union subtypes
