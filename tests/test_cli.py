@@ -249,16 +249,17 @@ def test_a_corrupt_image_met_in_a_worker_gets_one_clear_line(capsys):
     assert not any("Traceback" in line for line in lines)
 
 
-def test_ctrl_c_leaves_a_checkpoint_to_go_on_from():
-    """A run that is interrupted in its second epoch goes on where it was."""
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "the end of a job"])
+def test_an_interruption_leaves_a_checkpoint_to_go_on_from(how):
+    """A run that is interrupted in its second epoch goes on where it was; nobody takes it for finished."""
     args = ["fit", *QUICK, "--trainer.max_epochs", "10000", "--data.val_samples", "1"]
     process = subprocess.Popen([sys.executable, CLI, *args], env={**os.environ, "OMP_NUM_THREADS": "1"})
     last = Path("runs/quickstart/checkpoints/last.ckpt")
     deadline = time.monotonic() + 120
     while not last.is_file() and time.monotonic() < deadline:
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) != 0
+    process.send_signal(how)
+    assert process.wait(60) == (1 if how == signal.SIGINT else 128 + how)
     reached = torch.load(last, weights_only=True)["global_step"]
     assert reached > 0 and not Path("runs/quickstart/results.json").exists()
     main(["fit", *QUICK, "--trainer.max_epochs", "-1", "--trainer.max_steps", str(reached + 3), "--ckpt_path", "last"])
