@@ -133,19 +133,19 @@ def _load(folder: Path) -> Annotations:
 
 
 def _read(path: Path, categories: Mapping[str, int]) -> Annotations:
-    with reading(path):
-        return _arrays(_content(path), categories, path)
+    enabled = gc.isenabled()
+    gc.disable()  # it would look through millions of records again and again
+    try:
+        with reading(path):
+            return _arrays(_content(path), categories, path)
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _content(path: Path) -> dict[str, Any]:
     """The file's content, its polygons as arrays as soon as they are parsed."""
-    enabled = gc.isenabled()
-    gc.disable()  # it would look through millions of records again and again
-    try:
-        content = json.loads(path.read_bytes(), object_hook=_compact)
-    finally:
-        if enabled:
-            gc.enable()
+    content = json.loads(path.read_bytes(), object_hook=_compact)
     if not isinstance(content, dict) or not all(isinstance(content.get(kind), list) for kind in _KINDS):
         raise ValueError(f"it has no lists of {', '.join(_KINDS)}")
     return content
@@ -217,7 +217,7 @@ def _arrays(content: dict[str, Any], categories: Mapping[str, int], path: Path) 
         run_lengths=np.array([isinstance(record["segmentation"], dict) for _, record in instances], dtype=bool),
         first_piece=_starts(map(len, pieces)),
         first_number=_starts(len(piece) for of_one in pieces for piece in of_one),
-        numbers=np.concatenate([np.empty(0), *(piece for of_one in pieces for piece in of_one)]),
+        numbers=np.frombuffer(b"".join(piece for of_one in pieces for piece in of_one)),
     )
 
 
