@@ -43,9 +43,7 @@ class SegmentationFolder(SegmentationDataModule):
         images, labels = files_by_stem(place), files_by_stem(folder)
         for stem, path in images.items():
             if stem not in labels:
-                raise DataError(
-                    f"{path}: no label map of that name in {self.root / self.labels.replace('{split}', split)}"
-                )
+                raise DataError(f"{path}: no label map of that name in {folder}")
             if _size(path) != _size(labels[stem]):
                 raise DataError(f"{path} is {_size(path)} pixels, its label map {labels[stem]} {_size(labels[stem])}")
         read_label = LabelFiles([labels[stem] for stem in images], self.void)
