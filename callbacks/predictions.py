@@ -18,8 +18,9 @@ from reports.gallery import save_picture
 class Predictions(Callback):
     """Writes what `predict` saw into `<run>/predictions/`.
 
-    Label maps become palette PNGs of the image's own name and size, holding class indices; predicted classes of whole
-    images become a line each of `classes.json`, by file.
+    Label maps become palette PNGs of the image's own name and of its size as viewers show it, holding class indices: of
+    the prediction, that of the pixel nearest to each centre. Predicted classes of whole images become a line each of
+    `classes.json`, by file.
     """
 
     def __init__(self) -> None:
@@ -42,7 +43,7 @@ class Predictions(Callback):
                 self._classes[path] = names[label] if label < len(names) else label
             else:
                 size = [int(length[i]) for length in batch["size"]]
-                label_map = F.resize(outputs[i : i + 1].to(torch.uint8), size, InterpolationMode.NEAREST)[0]
+                label_map = F.resize(outputs[i : i + 1].to(torch.uint8), size, InterpolationMode.NEAREST_EXACT)[0]
                 save_picture(label_picture(label_map), folder / f"{name}.png")
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

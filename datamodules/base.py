@@ -12,6 +12,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
+from datamodules.class_check import check_classes
 from datamodules.images import DataError
 from datamodules.samples import LabelledImages, UnlabelledImages
 from datamodules.transforms import RandomScaleCrop, Resize
@@ -37,6 +38,11 @@ class DataModule(LightningDataModule, ABC):
 
     classes: tuple[str, ...] = ()
     """Names of the classes, in label order."""
+
+    own_files: ClassVar[bool] = False
+    """Whether the files are a person's own: photographs are turned as their EXIF tags say, as every viewer does, and
+    classes that do not occur are an error where it is certain. Published sets are used as they are stored: so their
+    annotations count pixels, and so torchvision's references read them."""
 
     def __init__(
         self, batch_size: int, eval_batch_size: int, num_workers: int, predict_images: str | None = None
@@ -171,6 +177,13 @@ class SegmentationDataModule(DataModule):
 
     @abstractmethod
     def make_set(self, split: Split) -> LabelledImages: ...
+
+    def setup(self, stage: str) -> None:
+        known = set(self.sets)
+        super().setup(stage)
+        for split in [] if self.own_files else sorted(self.sets.keys() - known - {"predict"}):
+            if isinstance(data := self.sets[split], LabelledImages):
+                check_classes(data, self.classes, split, own_files=False)
 
     def predict_transform(self) -> Callable[[Tensor], Tensor]:
         return Resize(self.eval_size).image

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.base import Split
+from datamodules.files import files_below
 from datamodules.images import DataError
-from datamodules.photographs import Listing, Photographs, by_folder, class_folders, images_in, listing
+from datamodules.photographs import Listing, Photographs, by_folder, class_folders, listing
 
 
 class ImageFolder(Photographs):
@@ -13,6 +14,7 @@ class ImageFolder(Photographs):
 
     Either `root/train/<class>/` and `root/val/<class>/`, or the folder of each class is named; two of those make a task
     of two domains, such as `classes: {horse: "{split}A", zebra: "{split}B"}` with `val: test` for horse2zebra.
+    Photographs are turned as their EXIF tags say, as every viewer does.
 
     Args:
         classes: folder of each class below root, `{split}` being one of the names below; by default every folder below
@@ -23,6 +25,8 @@ class ImageFolder(Photographs):
         holdout: share of the training images of each class to validate and test on instead, for data without other
             splits; they are spread evenly.
     """
+
+    own_files = True
 
     def __init__(
         self,
@@ -76,7 +80,7 @@ class ImageFolder(Photographs):
         else:
             places = {name: pattern.replace("{split}", split) for name, pattern in self.folders.items()}
             images = {
-                name: [str(Path(place, image)) for image in images_in(self.root / place)]
+                name: [str(Path(place, image)) for image in files_below(self.root / place)]
                 for name, place in places.items()
             }
         empty = next((name for name in places if not images.get(name)), None)

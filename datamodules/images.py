@@ -2,17 +2,32 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import overload
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageFile, ImageOps
 from scipy.io import loadmat
 from torchvision import tv_tensors
 
 IGNORE_INDEX = 255
+
+FORMATS = (
+    "AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "TGA", "TIFF",
+    "WEBP",
+)  # fmt: skip
+"""The kinds of file that are read. Pillow would also start other programs on some, and opens some it cannot decode."""
+
+LOSSY = ("AVIF", "JPEG", "MPO")
+"""Kinds that change the values they store."""
+
+MAX_PIXELS = 2**28
+"""The most pixels of an image, unless the environment variable SADDLE_MAX_PIXELS says otherwise."""
+
+AGAIN = "export or fetch it again, or remove it"
 
 
 class DataError(ValueError):
@@ -61,30 +76,77 @@ def _names_in(folder: Path) -> list[str]:
     return os.listdir(folder) if folder.is_dir() else []
 
 
-def read_image(path: Path) -> tv_tensors.Image:
-    """An image as uint8 `(3, H, W)`; grey and CMYK files become RGB."""
-    image = _open(path)
-    if image.mode.startswith(("I", "F")) or _png_bits(image, path) > 8:
+def read_image(path: Path, upright: bool = False) -> tv_tensors.Image:
+    """An image as uint8 `(3, H, W)`; grey and CMYK files become RGB.
+
+    Args:
+        path: the file.
+        upright: turn it as its EXIF tag says, as every viewer does. Published data sets count pixels as they are
+            stored, and so do torchvision's references: theirs stay as they are.
+    """
+    image, stored = _open(path)
+    if image.mode.startswith(("I", "F")) or ";16" in stored:
         raise DataError(f"{path}: an image of more than 8 bits a channel; convert it to 8 bits")
+    return tv_tensors.Image(torch.from_numpy(_rgb(_upright(image) if upright else image)).permute(2, 0, 1))
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
     if "transparency" in image.info:
         image = image.convert("RGBA")  # else Pillow warns
-    return tv_tensors.Image(torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1))
+    return np.array(image.convert("RGB"))
 
 
-def _png_bits(image: Image.Image, path: Path) -> int:
-    """Bits a channel, of a PNG: Pillow opens colours of 16 as if they were of 8. Of other files 8."""
-    if image.format != "PNG":
-        return 8
-    with path.open("rb") as file:
-        return file.read(25)[24]  # the ninth byte of the header's chunk, which is always the first
+def read_label_map(path: Path, colours: bool = False, upright: bool = False) -> np.ndarray:
+    """The values of a label map as they are stored, `(H, W)`.
+
+    Of an image of one channel, perhaps with alpha, or of equal ones: its values, also where viewers scale them (grey of
+    2 or 4 bits); of one bit, white is 1. Of a palette: the indices. Or of a `.npy` file, or a `.mat` file of SBD.
+
+    Args:
+        path: the file.
+        colours: take the colours instead: red x 65536 + green x 256 + blue.
+        upright: turn it as its EXIF tag says.
+    """
+    if path.suffix in (".mat", ".npy"):
+        label = _read_sbd(path) if path.suffix == ".mat" else np.array(_array(path))
+        if label.ndim != 2 or label.dtype.kind not in "iub":
+            raise DataError(f"{path}: a label map is (H, W) class indices, this is {label.shape} {label.dtype}")
+        return label.astype(np.uint8) if label.dtype == bool else label
+    image, stored = _open(path)
+    if image.format in LOSSY:
+        raise DataError(f"{path}: a label map as {image.format}, which changes the values it stores; save it as PNG")
+    image = _upright(image) if upright else image
+    if colours and not image.mode.startswith(("I", "F")) and ";16" not in stored:
+        return _rgb(image).astype(np.int32) @ np.array([65536, 256, 1], dtype=np.int32)
+    label = np.asarray(image)
+    if label.ndim == 3:
+        label = _one_channel(label, image.mode.endswith(("A", "a")), path)
+    cut = ";16" in stored and not image.mode.startswith("I")  # Pillow drops half of each number
+    inverse = stored.startswith("L;") and "I" in stored
+    if colours or cut or inverse or label.dtype.kind not in "iub":
+        what = f"a label map that Pillow reads as {image.mode}, stored as {stored}"
+        raise DataError(f"{path}: {what}, does not hold class indices; save it as grey PNG of 8 bits")
+    return _unscaled(label.astype(np.uint8) if label.dtype == bool else label, stored)
 
 
-def read_label_map(path: Path) -> np.ndarray:
-    """The values of a single-channel or palette image as stored, `(H, W)`, or of a `.mat` file of SBD."""
-    label = _read_sbd(path) if path.suffix == ".mat" else np.asarray(_open(path))
-    if label.ndim != 2 or label.dtype.kind not in "iu":
-        raise DataError(f"{path}: a label map has one channel of class indices, this is {label.shape} {label.dtype}")
-    return label
+def _one_channel(label: np.ndarray, alpha: bool, path: Path) -> np.ndarray:
+    """One of several channels that are equal; the last may be alpha."""
+    channels = label[..., :-1] if alpha else label
+    other = (channels[..., 1:] != channels[..., :1]).any(-1)
+    if other.any():
+        colour = ",".join(map(str, channels[other][0].tolist()))
+        raise DataError(
+            f"{path}: a label map of colours, such as {colour}, and not of one channel of class indices; "
+            f"SegmentationFolder's `values` gives colours a class"
+        )
+    return channels[..., 0]
+
+
+def _unscaled(label: np.ndarray, stored: str) -> np.ndarray:
+    """The values before Pillow spread them over all of a byte, or of two."""
+    if stored.startswith("maxval "):
+        return np.rint(label * (int(stored.split()[1]) / (255 if label.dtype == np.uint8 else 65535))).astype(np.int32)
+    return label // {"L;2": 85, "L;4": 17}.get(stored[:3], 1) if stored.startswith("L;") else label
 
 
 def _read_sbd(path: Path) -> np.ndarray:
@@ -92,19 +154,108 @@ def _read_sbd(path: Path) -> np.ndarray:
         return loadmat(file)["GTcls"]["Segmentation"][0, 0]
 
 
-def _open(path: Path) -> Image.Image:
+def _array(path: Path) -> np.ndarray:
+    """A NumPy array that is not read yet; of another size than its header says, it is refused."""
+    with reading(path):
+        _regular_size(path)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _open(path: Path) -> tuple[Image.Image, str]:
+    """A decoded image, and how its file stores pixels, in Pillow's words: `L;2` is grey of 2 bits."""
+    image = open_header(path)
     try:
-        with Image.open(path) as first:
-            image = first
-            if first.format == "PNG":
-                first.verify()  # the checksums, which decoding leaves aside; afterwards the file must be opened again
-                image = Image.open(path)
+        with image:
+            if image.format == "PNG":
+                image.verify()  # the checksums, which decoding leaves aside; afterwards it must be opened again
+                image = Image.open(path, formats=["PNG"])
+            stored = _stored(image)
             image.load()
-            return image
+            return image, stored
+    except Exception as error:  # each format's reader has errors of its own
+        raise DataError(f"{path}: corrupt or truncated image ({error}); {AGAIN}") from None
+
+
+def _stored(image: ImageFile.ImageFile) -> str:
+    args = image.tile[0].args if image.tile else ""
+    if image.format == "PPM" and isinstance(args, tuple) and isinstance(args[-1], int) and image.tile[0][0] != "raw":
+        return f"maxval {args[-1]}" if args[-1] < 256 or image.mode == "I" else "RGB;16"
+    return str(args[0]) if isinstance(args, tuple) and args else str(args)
+
+
+def open_header(path: Path) -> ImageFile.ImageFile:
+    """An image file of which only the header was read; to be closed.
+
+    Raises DataError if it is none, or if it claims more pixels than its bytes can hold, or than SADDLE_MAX_PIXELS.
+    """
+    limit = _pixel_limit()
+    try:
+        size = _regular_size(path)
+        Image.MAX_IMAGE_PIXELS = None  # Pillow's look at the header, which cannot tell what ours tells
+        image = Image.open(path, formats=FORMATS)
+        Image.MAX_IMAGE_PIXELS = limit  # for what some kinds say later
     except FileNotFoundError:
         raise DataError(f"{path}: no such image; is the data set complete?") from None
+    except DataError:
+        raise
     except Exception as error:  # each format's reader has errors of its own
-        raise DataError(f"{path}: corrupt or truncated image ({error}); fetch it again or remove it") from None
+        reason = "no image of a known kind" if isinstance(error, Image.UnidentifiedImageError) else error
+        raise DataError(f"{path}: corrupt or truncated image ({reason}); {AGAIN}") from None
+    pixels = image.width * image.height
+    if pixels > min(limit, _most_pixels(image, size)):
+        image.close()
+        claim = f"{path}: claims {image.width} x {image.height} pixels"
+        if pixels > _most_pixels(image, size):
+            raise DataError(f"{claim}, more than its {size} bytes can hold: corrupt or truncated image; {AGAIN}")
+        remedy = f"if that is right, set the environment variable SADDLE_MAX_PIXELS={pixels}"
+        raise DataError(f"{claim}, above the limit of {limit}; {remedy}")
+    return image
+
+
+def _pixel_limit() -> int:
+    limit = os.environ.get("SADDLE_MAX_PIXELS", str(MAX_PIXELS))
+    if not (limit.isascii() and limit.isdigit() and int(limit[:19]) > 0):
+        raise DataError(f"SADDLE_MAX_PIXELS={limit}: must be the most pixels that an image may have, a whole number")
+    return int(limit[:19])
+
+
+def _most_pixels(image: ImageFile.ImageFile, size: int) -> float:
+    """The most pixels that a file of this size can hold, for kinds where that is known."""
+    if image.format in ("JPEG", "MPO"):
+        return 4096 * size  # 512 are a bit for each block; arithmetic coding can do with less
+    if image.format == "PNG":  # deflate makes at most 1032 bytes of one
+        bits = {"1": 1, "P;1": 1, "L;2": 2, "P;2": 2, "L;4": 4, "P;4": 4}.get(_stored(image), 8 * len(image.getbands()))
+        return 1032 * 8 / bits * size
+    return float("inf")
+
+
+def _regular_size(path: Path) -> int:
+    """The size of a file in bytes; raises DataError if it is a folder, a pipe or the like, which may never end."""
+    state = path.stat()
+    if not S_ISREG(state.st_mode):
+        raise DataError(f"{path}: corrupt or truncated image (no regular file); {AGAIN}")
+    return state.st_size
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's number for how an image is turned, 1 to 8; Pillow turns TIFFs by itself."""
+    if image.format != "TIFF" and image.info.keys() & {"exif", "Raw profile type exif"}:
+        with suppress(Exception):  # a broken tag turns nothing
+            orientation = int(image.getexif().get(0x0112, 1))
+            return orientation if 1 <= orientation <= 8 else 1
+    return 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image or a `.npy` label map, turned as its EXIF tag says, from the header alone."""
+    if path.suffix == ".npy":
+        return _array(path).shape[:2]
+    with open_header(path) as image:
+        return image.size if _orientation(image) > 4 else image.size[::-1]
 
 
 def check_labels(label: np.ndarray, num_classes: int, path: Path) -> None:
@@ -113,22 +264,8 @@ def check_labels(label: np.ndarray, num_classes: int, path: Path) -> None:
     if wrong.size:
         raise DataError(
             f"{path}: the label map has label {int(wrong[0])} outside the {num_classes} classes 0..{num_classes - 1}; "
-            f"map it to a class or to {IGNORE_INDEX} (void)"
+            f"map it to a class (`values` of SegmentationFolder) or to {IGNORE_INDEX} (void)"
         )
-
-
-def files_by_stem(folder: Path) -> dict[str, Path]:
-    """The files of a folder by stem, in order, hidden ones left out; raises DataError if there are none."""
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    found: dict[str, Path] = {}
-    for path in files:
-        if not path.is_dir() and not path.name.startswith("."):  # a link to nowhere is a file that is missed
-            if path.stem in found:
-                raise DataError(f"{found[path.stem]} and {path.name}: two files of one name; keep one")
-            found[path.stem] = path
-    if not found:
-        raise DataError(f"{folder}: no such folder, or no files in it")
-    return found
 
 
 @contextmanager
@@ -142,9 +279,9 @@ def reading(path: Path) -> Iterator[None]:
         raise DataError(f"{error.filename or path}: not found; is the data set complete?") from None
     except Exception as error:  # each format's reader has errors of its own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: broken, or of another format ({reason}); fetch it again") from None
+        raise DataError(f"{path}: broken, or of another format ({reason}); export or fetch it again") from None
 
 
 def image_endings() -> set[str]:
     """The endings, such as `.jpg`, of the kinds of image that can be read."""
-    return {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    return {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}

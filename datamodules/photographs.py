@@ -1,6 +1,5 @@
 """What data sets of photographs with one label each share."""
 
-import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,7 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from datamodules.base import DataModule, Split, check_range
-from datamodules.images import DataError, Paths, image_endings
+from datamodules.files import SIDE_FOLDERS, files_below
+from datamodules.images import DataError, Paths
 from datamodules.samples import ClassifiedImages
 from datamodules.transforms import photograph_evaluation, photograph_training
 
@@ -86,36 +86,23 @@ class Photographs(DataModule):
         images, labels, boxes = self.files(split)
         wrong = [label for label in np.unique(labels) if not 0 <= label < len(self.classes)]
         if wrong:
-            raise DataError(f"{self.root}: label {wrong[0]} outside the {len(self.classes)} classes; fetch it again")
+            raise DataError(
+                f"{self.root}: label {wrong[0]} outside the {len(self.classes)} classes; export or fetch it again"
+            )
         if split == "train":
             transform = photograph_training(self.crop, self.scale, self.flip, self.jitter, self.lighting)
         else:
             transform = photograph_evaluation(self.resize, self.crop)
-        return ClassifiedImages(images, labels, transform, boxes)
+        return ClassifiedImages(images, labels, transform, boxes, self.own_files)
 
     def predict_transform(self) -> Callable[[Tensor], Tensor]:
         return photograph_evaluation(self.resize, self.crop)
 
 
-def images_in(folder: Path) -> list[str]:
-    """The images in a folder and those below, as paths below it, in order; hidden ones are left out."""
-    readable = image_endings()
-    found: list[str] = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name[0] != "."]
-        below = os.path.relpath(place, folder)
-        found += [
-            os.path.normpath(os.path.join(below, name))
-            for name in names
-            if name[0] != "." and os.path.splitext(name)[1].lower() in readable
-        ]
-    return sorted(found)
-
-
 def class_folders(folder: Path) -> list[str]:
     """The names of the folders in a folder, in order; hidden ones are left out."""
     names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    return [name for name in names if name[0] != "."]
+    return [name for name in names if name[0] != "." and name not in SIDE_FOLDERS]
 
 
 def by_folder(folder: Path, remedy: str) -> dict[str, list[str]]:
@@ -123,7 +110,7 @@ def by_folder(folder: Path, remedy: str) -> dict[str, list[str]]:
 
     Raises DataError, which ends with the remedy, if there are none.
     """
-    found = {name: [f"{name}/{image}" for image in images_in(folder / name)] for name in class_folders(folder)}
+    found = {name: [f"{name}/{image}" for image in files_below(folder / name)] for name in class_folders(folder)}
     found = {name: images for name, images in found.items() if images}
     if not found:
         raise DataError(f"{folder}: no such folder, or no folders of images in it; {remedy}")

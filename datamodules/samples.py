@@ -11,18 +11,38 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from datamodules.images import IGNORE_INDEX, DataError, check_labels, image_endings, read_image, read_label_map
+from datamodules.files import files_below
+from datamodules.images import IGNORE_INDEX, DataError, check_labels, read_image, read_label_map
+from datamodules.label_values import LabelValues
 
 
 class LabelFiles:
-    """Reads the label map of image i from the i-th of `paths`; the values in `void` become 255."""
+    """Reads the label map of image i from the i-th of `paths`.
 
-    def __init__(self, paths: Sequence[Path], void: Sequence[int] = ()) -> None:
-        self.paths, self.void = paths, void
+    Args:
+        paths: the files.
+        values: the classes of the stored values; by default these are class indices.
+        upright: turn label maps as their EXIF tags say.
+    """
+
+    def __init__(self, paths: Sequence[Path], values: LabelValues | None = None, upright: bool = False) -> None:
+        self.paths, self.values, self.upright = paths, values, upright
+
+    @property
+    def says_what_255_is(self) -> bool:
+        """Whether 255 is named as a class or as void, and not only void by default."""
+        return self.values is not None and self.values.says_what_255_is
 
     def __call__(self, index: int) -> np.ndarray:
-        label = read_label_map(self.paths[index])
-        return np.where(np.isin(label, self.void), IGNORE_INDEX, label) if self.void else label
+        return self.labels(index, self.stored(index))
+
+    def stored(self, index: int) -> np.ndarray:
+        """What the file holds, before it is made labels."""
+        return read_label_map(self.paths[index], self.values is not None and self.values.colours, self.upright)
+
+    def labels(self, index: int, stored: np.ndarray) -> np.ndarray:
+        """The labels of what the file holds."""
+        return stored if self.values is None else self.values(stored, self.paths[index])
 
 
 class LabelledImages(Dataset[dict[str, Any]]):
@@ -33,6 +53,7 @@ class LabelledImages(Dataset[dict[str, Any]]):
         read_label: gives the label map of image i: an integer array `(H, W)`, 255 = void.
         num_classes: labels lie in `[0, num_classes)` or are 255.
         transform: from image and label map, uint8, to image float32, label map and region.
+        upright: turn images as their EXIF tags say; those of published data sets are used as they are stored.
     """
 
     def __init__(
@@ -41,10 +62,12 @@ class LabelledImages(Dataset[dict[str, Any]]):
         read_label: Callable[[int], np.ndarray],
         num_classes: int,
         transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]],
+        upright: bool = False,
     ) -> None:
         if num_classes > IGNORE_INDEX:
             raise DataError(f"{num_classes} classes: a label map holds at most {IGNORE_INDEX}, since 255 means void")
         self.images, self.read_label, self.num_classes, self.transform = images, read_label, num_classes, transform
+        self.upright = upright
 
     def __len__(self) -> int:
         return len(self.images)
@@ -53,14 +76,19 @@ class LabelledImages(Dataset[dict[str, Any]]):
         """The image's file, with its folder."""
         return "/".join(self.images[index].parts[-2:])
 
+    def label_path(self, index: int) -> Path:
+        """The file of a label map; that of its image, where it has none."""
+        paths: Sequence[Path] = getattr(self.read_label, "paths", self.images)
+        return paths[index]
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = self.images[index]
-        image = read_image(path)
+        image = read_image(path, self.upright)
         label = self.read_label(index)
         if label.shape != image.shape[-2:]:
-            sizes = f"the image is {tuple(image.shape[-2:])} pixels, its label map {label.shape}"
-            raise DataError(f"{path}: {sizes}; give both one size")
-        check_labels(label, self.num_classes, path)
+            sizes = f"{tuple(image.shape[-2:])} pixels, its label map {self.label_path(index)} {label.shape}"
+            raise DataError(f"{path}: the image is {sizes}; give both one size")
+        check_labels(label, self.num_classes, self.label_path(index))
         pixels, classes, region = self.transform(image, torch.from_numpy(label.astype(np.uint8)))
         return {"image": pixels, "label": classes.long(), "region": region.unsqueeze(0), "index": index}
 
@@ -75,6 +103,7 @@ class ClassifiedImages(Dataset[dict[str, Any]]):
         labels: the classes, `(N,)`.
         transform: of torchvision's v2, applied to image and box together.
         boxes: left, top, right and bottom, `(N, 4)`, in pixels of the stored images.
+        upright: turn images as their EXIF tags say; those of published data sets are used as they are stored.
     """
 
     def __init__(
@@ -83,9 +112,10 @@ class ClassifiedImages(Dataset[dict[str, Any]]):
         labels: Sequence[int] | np.ndarray,
         transform: Callable[[dict[str, Any]], dict[str, Any]],
         boxes: np.ndarray | None = None,
+        upright: bool = False,
     ) -> None:
         self.images, self.labels, self.transform = images, np.asarray(labels, dtype=np.int64), transform
-        self.boxes = boxes
+        self.boxes, self.upright = boxes, upright
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -97,7 +127,10 @@ class ClassifiedImages(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         stored = self.images[index]
-        image = tv_tensors.Image(stored.expand(3, -1, -1)) if isinstance(stored, Tensor) else read_image(stored)
+        if isinstance(stored, Tensor):
+            image = tv_tensors.Image(stored.expand(3, -1, -1))
+        else:
+            image = read_image(stored, self.upright)
         sample: dict[str, Any] = {"image": image}
         if self.boxes is not None:
             box = torch.tensor(self.boxes[index], dtype=torch.float32)
@@ -110,16 +143,14 @@ class ClassifiedImages(Dataset[dict[str, Any]]):
 
 
 class UnlabelledImages(Dataset[dict[str, Any]]):
-    """The images of a folder and those below, for prediction.
+    """The images of a folder and those below, for prediction, turned as viewers show them.
 
     Samples of `image`, `index`, the file's `path`, its `name` (the path below the folder, without its ending, two of
     which must not be the same) and its `size` (H, W) in pixels.
     """
 
     def __init__(self, folder: Path, transform: Callable[[Tensor], Tensor]) -> None:
-        readable = image_endings()
-        files = sorted(folder.rglob("*")) if folder.is_dir() else []
-        self.images = [path for path in files if path.suffix.lower() in readable and path.name[0] != "."]
+        self.images = [folder / name for name in files_below(folder)]
         if not self.images:
             raise DataError(f"{folder}: no folder with images to predict")
         self.names = [str(path.relative_to(folder).with_suffix("")) for path in self.images]
@@ -132,7 +163,7 @@ class UnlabelledImages(Dataset[dict[str, Any]]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        image = read_image(self.images[index])
+        image = read_image(self.images[index], upright=True)
         size = tuple(image.shape[-2:])
         file = {"path": str(self.images[index]), "name": self.names[index], "size": size}
         return {"image": self.transform(image), "index": index, **file}

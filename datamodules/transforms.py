@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -15,8 +16,9 @@ from datamodules.images import IGNORE_INDEX
 class RandomScaleCrop:
     """Scales the short side to a random length, flips and crops at random, as torchvision's segmentation reference.
 
-    The window is cut out before it is scaled, not after: the same picture but for rounding, in half the time. What a
-    picture smaller than the crop leaves open is black, void and outside the region.
+    The window is cut out before it is scaled, not after: the same picture but for rounding, in half the time. A pixel's
+    label is that of the pixel nearest to its centre, as in the reference, which works on PIL images. What a picture
+    smaller than the crop leaves open is black, void and outside the region.
 
     Args:
         crop: side of the square crops, in pixels.
@@ -49,7 +51,12 @@ class RandomScaleCrop:
 
 
 class Resize:
-    """Scales to a short side (int), to a height and width, or not at all (None); label maps without mixing labels."""
+    """Scales to a short side (int), to a height and width, or not at all (None).
+
+    Images bilinearly with antialiasing. In label maps, a pixel's label is that of the pixel nearest to its centre, so
+    that they lie over their images: as Pillow has it, and not torchvision on tensors, which takes what lies under the
+    pixel's top left corner.
+    """
 
     def __init__(self, size: int | Sequence[int] | None) -> None:
         self.size = [size] if isinstance(size, int) else size
@@ -71,7 +78,20 @@ def _draw(low: int, high: int) -> int:
 
 
 def _resized(image: Tensor, label: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    return F.resize_image(image, list(size), antialias=True), F.resize_mask(label[None], list(size))[0]
+    image = F.resize_image(image, list(size), antialias=True)
+    rows, columns = (_nearest(*sides) for sides in zip(label.shape, image.shape[1:], strict=True))
+    return image, torch.from_numpy(label.numpy().take(rows, 0).take(columns, 1))
+
+
+def _nearest(length: int, new: int) -> np.ndarray:
+    """Of a line of pixels, those nearest to the centres of `new` ones over the same line.
+
+    Of two that are equally near, the inner one (Pillow: the right one), so that mirror images have mirrored labels.
+    """
+    nearest = (2 * np.arange(new) + 1) * length // (2 * new)
+    half = new // 2
+    nearest[new - half :] = length - 1 - nearest[:half][::-1]
+    return nearest
 
 
 def _to_float(image: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.base import SegmentationDataModule, Split
-from datamodules.images import DataError, Paths, files_by_stem, reading
+from datamodules.files import files_below
+from datamodules.images import DataError, Paths, reading
 from datamodules.samples import LabelFiles, LabelledImages
 
 CLASSES = (
@@ -41,7 +42,7 @@ class VOC(SegmentationDataModule):
         listed = self.sbd is not None or (self.voc / "ImageSets" / "Segmentation" / "val.txt").is_file()
         held_out = set(self._listed("val")) if split == "train" and listed else set()
         if split == "train" and self.sbd is not None:
-            found = {name: path for name, path in files_by_stem(self.sbd).items() if path.suffix in (".mat", ".png")}
+            found = {Path(name).stem: self.sbd / name for name in files_below(self.sbd, (".mat", ".png"))}
             if not found:
                 raise DataError(f"{self.sbd}: no masks of SBD in it; set --data.sbd to benchmark_RELEASE/dataset/cls")
             masks = {name: path.absolute() for name, path in found.items() if name not in held_out} | masks
