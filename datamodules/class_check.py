@@ -31,7 +31,8 @@ def check_classes(data: LabelledImages, classes: Sequence[str], split: str, own_
     seen = np.zeros(IGNORE_INDEX + 1, dtype=bool)
     nameless = False
     maps = pixels = 0
-    for index in np.random.default_rng(0).permutation(len(data))[:MOST_MAPS].tolist():
+    spread = np.random.default_rng(0).permutation(len(data))[:MOST_MAPS].tolist()
+    for index in spread if len(data) > MOST_MAPS else range(len(data)):
         label, has_255 = _labels(data, index)
         seen |= np.bincount(label.ravel(), minlength=len(seen)) > 0
         nameless |= has_255

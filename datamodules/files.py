@@ -59,8 +59,8 @@ def pairs(root: Path, images: str, labels: str) -> list[tuple[Path, Path]]:
     Raises:
         DataError: if there are no images, if one has no label map, or if several would do.
     """
-    found = _by_name(root, labels, {*image_endings(), ".npy"})
-    pictures = _by_name(root, images, image_endings(), leave_out={*found.values()})
+    found = by_name(root, labels, {*image_endings(), ".npy"})
+    pictures = by_name(root, images, image_endings(), leave_out={*found.values()})
     for pattern, files in ((images, pictures), (labels, found)):
         if not files:
             raise DataError(f"{root / pattern}: no such folder, or no files in it that can be read as images")
@@ -73,8 +73,8 @@ def pairs(root: Path, images: str, labels: str) -> list[tuple[Path, Path]]:
     return [(path, found[name + suffix]) for name, path in pictures.items()]
 
 
-def _by_name(root: Path, pattern: str, endings: set[str], leave_out: Collection[Path] = ()) -> dict[str, Path]:
-    """The files that a pattern means, in order, by the name by which they are paired."""
+def by_name(root: Path, pattern: str, endings: set[str], leave_out: Collection[Path] = ()) -> dict[str, Path]:
+    """The files that a pattern means, in order, by name; raises DataError if two have the same."""
     parts = pattern.split("*")
     above, _, parts[0] = parts[0].rpartition("/") if len(parts) > 1 else (parts[0], "", "")
     parts = parts if len(parts) > 1 else ["", ""]

@@ -1,6 +1,7 @@
 """Image and label files, read whole or refused by name."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -223,9 +224,13 @@ def _most_pixels(image: ImageFile.ImageFile, size: int) -> float:
     """The most pixels that a file of this size can hold, for kinds where that is known."""
     if image.format in ("JPEG", "MPO"):
         return 4096 * size  # 512 are a bit for each block; arithmetic coding can do with less
-    if image.format == "PNG":  # deflate makes at most 1032 bytes of one
-        bits = {"1": 1, "P;1": 1, "L;2": 2, "P;2": 2, "L;4": 4, "P;4": 4}.get(_stored(image), 8 * len(image.getbands()))
-        return 1032 * 8 / bits * size
+    stored = _stored(image)
+    few = re.fullmatch("[LP];([124])[A-Z]*", stored)
+    bits = 1 if stored[:2] in ("1", "1;") else int(few[1]) if few else 8
+    if image.format == "PNG":
+        return 1032 * 8 / bits * size  # deflate makes at most 1032 bytes of one
+    if image.tile and image.tile[0][0] in ("raw", "ppm", "ppm_plain"):
+        return 8 / bits * size
     return float("inf")
 
 

@@ -39,13 +39,13 @@ class LabelValues:
         for key, name in (dict(enumerate(self.classes)) if values is None else values).items():
             if key != OTHER:
                 number, colour = _number(key)
+                colours.add(colour)
+                if len(colours | {False for _ in self.void}) > 1:
+                    raise DataError("--data.values: colours, and values or --data.void; give void colours null instead")
                 if number in named:
                     raise DataError(f"--data.values: {key} is named twice; keep one")
                 named[number] = name
-                colours.add(colour)
         self.colours = True in colours
-        if self.colours and (False in colours or self.void):
-            raise DataError("--data.values: colours, and single values or --data.void; give void colours null instead")
         both = sorted(named.keys() & set(self.void)) if values is not None else []
         if both:
             raise DataError(f"--data.void: {both[0]} is in --data.values, too; keep one")

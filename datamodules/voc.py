@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.base import SegmentationDataModule, Split
-from datamodules.files import files_below
+from datamodules.files import by_name
 from datamodules.images import DataError, Paths, reading
 from datamodules.samples import LabelFiles, LabelledImages
 
@@ -42,7 +42,7 @@ class VOC(SegmentationDataModule):
         listed = self.sbd is not None or (self.voc / "ImageSets" / "Segmentation" / "val.txt").is_file()
         held_out = set(self._listed("val")) if split == "train" and listed else set()
         if split == "train" and self.sbd is not None:
-            found = {Path(name).stem: self.sbd / name for name in files_below(self.sbd, (".mat", ".png"))}
+            found = by_name(self.sbd, "", {".mat", ".png"})
             if not found:
                 raise DataError(f"{self.sbd}: no masks of SBD in it; set --data.sbd to benchmark_RELEASE/dataset/cls")
             masks = {name: path.absolute() for name, path in found.items() if name not in held_out} | masks

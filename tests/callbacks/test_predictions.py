@@ -41,6 +41,26 @@ def test_label_maps_have_the_images_own_size(make_trainer, tmp_path):
             assert set(written.tobytes()) == {label}
 
 
+class Brighter(torch.nn.Module):
+    """Class 1 where a picture is bright."""
+
+    def forward(self, image):
+        return torch.stack([0.5 - image[:, 0], image[:, 0] - 0.5], 1)
+
+
+def test_a_prediction_is_scaled_back_about_the_centre_of_its_image(make_trainer, tmp_path):
+    """Down to a fifth and up again: each label spreads over its own five pixels."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    bright = np.kron(np.array([[0, 1, 0, 1, 1, 0]] * 4, dtype=np.uint8), np.ones((5, 5), dtype=np.uint8))
+    Image.fromarray(bright * 255).save(photos / "stripes.png")
+    make_trainer(callbacks=[Predictions()]).predict(Classifier(Brighter()), loader(photos, size=(12, 18)))
+    with Image.open(tmp_path / "predictions" / "stripes.png") as written:
+        found = np.asarray(written)
+    assert abs(float((np.arange(30) * (found == bright).all(0)).sum() / (found == bright).all(0).sum()) - 14.5) < 0.5
+    assert (found != bright).mean() < 0.1
+
+
 def test_classes_of_whole_images_are_listed(make_trainer, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()

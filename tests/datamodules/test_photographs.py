@@ -24,7 +24,8 @@ from datamodules import (
     TinyImageNet,
 )
 from datamodules.images import Paths
-from datamodules.photographs import Listing, by_folder, images_in, listing
+from datamodules.files import files_below
+from datamodules.photographs import Listing, by_folder, listing
 
 SETS = {
     ImageNet: tiny.write_imagenet,
@@ -366,8 +367,8 @@ def touch(root, *names):
 def test_images_are_found_below_a_folder_in_order_and_hidden_ones_are_not(tmp_path):
     touch(tmp_path, "b.jpg", "a.JPEG", "below/c.png", "below/deep/d.webp", "ten.10.bmp", "é.tif")
     touch(tmp_path, ".hidden.jpg", ".folder/e.jpg", "below/.f.jpg", "._b.jpg", "notes.txt", "jpg", "Thumbs.db")
-    assert images_in(tmp_path) == ["a.JPEG", "b.jpg", "below/c.png", "below/deep/d.webp", "ten.10.bmp", "é.tif"]
-    assert images_in(tmp_path / "absent") == []
+    assert files_below(tmp_path) == ["a.JPEG", "b.jpg", "below/c.png", "below/deep/d.webp", "ten.10.bmp", "é.tif"]
+    assert files_below(tmp_path / "absent") == []
 
 
 def test_classes_are_folders_with_images_also_by_a_link(tmp_path):

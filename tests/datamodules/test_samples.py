@@ -7,6 +7,7 @@ from one_line import one_line
 from PIL import Image
 from tiny_data import picture, write_images
 
+from datamodules.label_values import LabelValues
 from datamodules.samples import ClassifiedImages, DataError, LabelFiles, LabelledImages, UnlabelledImages
 from datamodules.transforms import RandomScaleCrop, Resize
 
@@ -25,14 +26,14 @@ def save(tmp_path):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_void_values_become_255_and_others_stay(save, dtype):
     stored = np.array([[0, 11], [12, 3]], dtype=dtype)
-    read = LabelFiles([save(stored, "label.png")], void=[11, 12, 65535])
+    read = LabelFiles([save(stored, "label.png")], LabelValues(list(map(str, range(11))), void=[11, 12, 65535]))
     assert read(0).tolist() == [[0, 255], [255, 3]]
     assert LabelFiles(read.paths)(0).tolist() == stored.tolist()
 
 
 def test_a_void_value_may_be_larger_than_a_byte(save):
     stored = np.array([[0, 65535]], dtype=np.uint16)
-    assert LabelFiles([save(stored, "label.png")], void=[65535])(0).tolist() == [[0, 255]]
+    assert LabelFiles([save(stored, "label.png")], LabelValues(["a"], void=[65535]))(0).tolist() == [[0, 255]]
 
 
 @pytest.fixture
@@ -71,13 +72,13 @@ def test_a_sample_is_what_its_transform_makes_of_image_and_label(labelled):
 
 
 def test_a_label_map_of_another_size_is_told(labelled):
-    with pytest.raises(DataError, match=one_line("image.png", "(40, 48)", "(48, 40)")):
+    with pytest.raises(DataError, match=one_line("image.png", "(40, 48)", "label.png", "(48, 40)")):
         labelled(np.zeros((48, 40), dtype=np.uint8))[0]
 
 
 @pytest.mark.parametrize("value", [12, 300])
 def test_a_sample_with_a_label_outside_the_classes_is_told(labelled, value):
-    with pytest.raises(DataError, match=one_line(".png", f"label {value} ")):
+    with pytest.raises(DataError, match=one_line("label.png: ", f"label {value} ")):
         labelled(np.full((40, 48), value, dtype=np.uint16))[0]
 
 
@@ -86,6 +87,24 @@ def test_more_classes_than_a_label_map_can_hold_are_told(labelled):
     assert len(labelled(label, 255)) == 1
     with pytest.raises(DataError, match=one_line("256 classes", "at most 255", "void")):
         labelled(label, 256)
+
+
+def test_photographs_are_turned_with_their_label_maps_and_for_prediction(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "images").mkdir()
+    path, label = tmp_path / "images" / "image.png", np.zeros((48, 40), dtype=np.uint8)
+    Image.fromarray(picture(0, 40, 48)).save(path, exif=exif)
+    Image.fromarray(label).save(tmp_path / "label.png")
+    turned = np.rot90(picture(0, 40, 48), -1).transpose(2, 0, 1) / np.float32(255)
+    read = LabelFiles([tmp_path / "label.png"], upright=True)
+    assert np.allclose(LabelledImages([path], read, 12, Resize(None), upright=True)[0]["image"], turned)
+    with pytest.raises(DataError, match=one_line("(40, 48)", "(48, 40)")):
+        LabelledImages([path], read, 12, Resize(None))[0]
+    assert ClassifiedImages([path], [0], identity, upright=True)[0]["image"].shape == (3, 48, 40)
+    assert ClassifiedImages([path], [0], identity)[0]["image"].shape == (3, 40, 48)
+    (sample,) = UnlabelledImages(tmp_path / "images", Resize(None).image)
+    assert sample["size"] == (48, 40) and np.allclose(sample["image"], turned)
 
 
 def identity(sample):

@@ -87,7 +87,7 @@ def test_a_missing_label_map_is_told(root):
 
 def test_a_label_map_of_another_size_is_told_before_training(root):
     path = replace_label(root, np.zeros((20, 30), dtype=np.uint8))
-    with pytest.raises(DataError, match=one_line(f"val/{path.name}", f"valannot/{path.name}", "(30, 20)")):
+    with pytest.raises(DataError, match=one_line(f"val/{path.name}", f"valannot/{path.name}", "(20, 30)")):
         make(root).make_set("val")
 
 
@@ -95,7 +95,7 @@ def test_a_label_map_of_another_size_is_told_before_training(root):
 def test_a_corrupt_file_is_told_before_training(root, folder):
     path = first(root / folder)
     path.write_bytes(b"\x89PNG, but not quite")
-    with pytest.raises(DataError, match=one_line(f"{folder}/{path.name}", "remove it or fetch it again")):
+    with pytest.raises(DataError, match=one_line(f"{folder}/{path.name}", "fetch it again, or remove it")):
         make(root).make_set("val")
 
 
@@ -105,7 +105,7 @@ def test_a_link_to_nowhere_is_told_before_training(root, folder):
     path = first(root / folder)
     path.unlink()
     path.symlink_to(root / "nowhere")
-    with pytest.raises(DataError, match=one_line(f"{folder}/{path.name}", "remove it or fetch it again")):
+    with pytest.raises(DataError, match=one_line(f"{folder}/{path.name}", "no such image", "complete?")):
         make(root).make_set("val")
 
 
@@ -113,7 +113,7 @@ def test_a_link_to_nowhere_is_told_before_training(root, folder):
 def test_a_header_of_an_impossible_size_is_told_before_training(root, folder):
     path = first(root / folder)
     path.write_bytes(b"P5 60000 60000 255 ")
-    with pytest.raises(DataError, match=one_line(f"{folder}/{path.name}", "remove it or fetch it again")):
+    with pytest.raises(DataError, match=one_line(f"{folder}/{path.name}", "claims 60000 x 60000 pixels")):
         make(root).make_set("val")
 
 
@@ -133,7 +133,7 @@ def test_a_label_outside_the_classes_is_told(root, value, dtype):
 
 
 def test_an_rgb_label_map_is_told(root):
-    path = replace_label(root, np.zeros((*CAMVID_SIZE, 3), dtype=np.uint8))
+    path = replace_label(root, np.full((*CAMVID_SIZE, 3), (128, 0, 0), dtype=np.uint8))
     with pytest.raises(DataError, match=one_line(f"valannot/{path.name}", "one channel of class indices")):
         make(root).make_set("val")[0]
 
@@ -144,3 +144,120 @@ def test_a_class_is_never_taken_for_void_or_for_another(root, value):
     replace_label(root, np.full(CAMVID_SIZE, value, dtype=np.uint16))
     with pytest.raises(DataError, match=one_line("300 classes")):
         make(root, classes=map(str, range(300)), void=()).make_set("val")[0]
+
+
+# What people have
+
+
+def write(root, split, labels, label_name="labels/{split}/{i}.png", exif=None):
+    """Images `i.jpg` and their label maps."""
+    for i, label in enumerate(labels):
+        for path, content in ((f"images/{split}/{i}.jpg", picture(i, *label.shape[:2])), (label_name, label)):
+            path = root / path.format(split=split, i=i)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(content).save(path, **({"exif": exif} if exif and path.suffix == ".jpg" else {}))
+
+
+def binary(number=3):
+    return [(np.random.default_rng(i).random((20, 30)) < 0.3).astype(np.uint8) for i in range(number)]
+
+
+def labels_of(dataset):
+    return [sample["label"].numpy() for sample in dataset]
+
+
+OBJECT = ["background", "object"]
+
+
+def test_masks_of_0_and_255_are_told_and_mapped(tmp_path):
+    write(tmp_path, "val", [mask * 255 for mask in binary()])
+    with pytest.raises(DataError, match=one_line("labels/val", "object", "255: object")):
+        SegmentationFolder(str(tmp_path), OBJECT, eval_size=None).make_set("val")
+    values = {0: "background", 255: "object"}
+    for classes in (OBJECT, None):
+        data = SegmentationFolder(str(tmp_path), classes, values=values, eval_size=None)
+        assert data.classes == tuple(OBJECT)
+        assert all(map(np.array_equal, labels_of(data.make_set("val")), binary()))
+
+
+def test_ids_from_1_and_trimaps_are_mapped(tmp_path):
+    write(tmp_path, "val", [mask + 1 for mask in binary()])
+    values = {1: "object", 2: "background", 3: None}
+    data = SegmentationFolder(str(tmp_path), OBJECT, values=values, eval_size=None)
+    assert all(map(np.array_equal, labels_of(data.make_set("val")), [1 - mask for mask in binary()]))
+
+
+@pytest.mark.parametrize("palette", [False, True])
+def test_colours_are_mapped(tmp_path, palette):
+    write(tmp_path, "val", binary())
+    for path in (tmp_path / "labels" / "val").iterdir():
+        mask = np.asarray(Image.open(path))
+        if palette:
+            image = Image.fromarray(mask, "P")
+            image.putpalette([0, 0, 0, 128, 0, 64])
+        else:
+            image = Image.fromarray(mask[..., None] * np.array([128, 0, 64], dtype=np.uint8))
+        image.save(path)
+    values = {"0,0,0": "background", "128,0,64": "object"}
+    data = SegmentationFolder(str(tmp_path), values=values, eval_size=None)
+    assert all(map(np.array_equal, labels_of(data.make_set("val")), binary()))
+    if palette:  # its indices are class indices
+        data = SegmentationFolder(str(tmp_path), OBJECT, eval_size=None)
+        assert all(map(np.array_equal, labels_of(data.make_set("val")), binary()))
+
+
+def test_cityscapes_and_ade20k_are_read_from_their_own_trees(tmp_path):
+    cities = "{split}/*_gtFine_labelIds.png"
+    write(tmp_path, "val/aachen", [7 + mask for mask in binary()], "gtFine/{split}/{i}_gtFine_labelIds.png")
+    write(tmp_path, "validation", binary(), "annotations/{split}/{i}.png")
+    values = {7: "background", 8: "object", "other": None}
+    data = SegmentationFolder(
+        str(tmp_path), images="images/{split}", labels=f"gtFine/{cities}", values=values, eval_size=None
+    )
+    assert all(map(np.array_equal, labels_of(data.make_set("val")), binary()))
+    splits = {"train": "training", "val": "validation", "test": "validation"}
+    data = SegmentationFolder(str(tmp_path), OBJECT, labels="annotations/{split}", eval_size=None, **splits)
+    for split in ("val", "test"):
+        assert all(map(np.array_equal, labels_of(data.make_set(split)), binary()))
+    with pytest.raises(DataError, match=one_line("images/training", "no such folder")):
+        data.make_set("train")
+
+
+def test_photographs_lie_under_the_label_maps_drawn_on_them(tmp_path):
+    """Labels of the size of the picture as it is shown, which is stored on its side."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    write(tmp_path, "val", binary(), exif=exif)
+    for path in (tmp_path / "labels" / "val").iterdir():
+        Image.open(path).transpose(Image.Transpose.ROTATE_270).save(path)
+    dataset = SegmentationFolder(str(tmp_path), OBJECT, eval_size=None).make_set("val")
+    for sample, mask in zip(dataset, binary(), strict=True):
+        assert sample["image"].shape[1:] == sample["label"].shape == (30, 20)
+        assert np.array_equal(sample["label"], np.rot90(mask, -1))
+    (tmp_path / "labels" / "val" / "1.png").unlink()
+    Image.fromarray(binary()[1]).save(tmp_path / "labels" / "val" / "1.png")
+    with pytest.raises(DataError, match=one_line("1.jpg is (30, 20)", "1.png (20, 30)")):
+        SegmentationFolder(str(tmp_path), OBJECT, eval_size=None).make_set("val")
+
+
+@pytest.mark.parametrize("options", [{"images": "images/train", "labels": "labels/train"}, {"val": "train"}])
+def test_training_on_images_of_the_validation_is_told(tmp_path, options):
+    write(tmp_path, "train", binary())
+    with pytest.raises(DataError, match=one_line("0.jpg", "training and validation on the same images (3 of 3)")):
+        SegmentationFolder(str(tmp_path), OBJECT, **options).make_set("train")
+
+
+def test_a_link_to_a_training_image_is_told(tmp_path):
+    write(tmp_path, "train", binary())
+    write(tmp_path, "val", binary())
+    assert len(SegmentationFolder(str(tmp_path), OBJECT).make_set("train")) == 3
+    path = tmp_path / "images" / "val" / "2.jpg"
+    path.unlink()
+    path.symlink_to(tmp_path / "images" / "train" / "1.jpg")
+    with pytest.raises(DataError, match=one_line("train/1.jpg", "same images (1 of 3)")):
+        SegmentationFolder(str(tmp_path), OBJECT).make_set("train")
+
+
+def test_classes_are_named_somewhere(tmp_path):
+    with pytest.raises(DataError, match=one_line("--data.classes", "--data.values")):
+        SegmentationFolder(str(tmp_path))

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny_data import picture
 from torch.nn.functional import grid_sample
 from torchvision import tv_tensors
@@ -203,7 +204,8 @@ def test_crops_are_windows_of_the_picture_scaled_as_a_whole(length):
     size, crop = (240, 320), 120
     image = torch.cat([torch.from_numpy(picture(3, *size)[..., 0].copy())[None], map_of_places(*size)[:2]])
     label = (image[0] > 128).byte() + (image[0] > 60).byte()
-    whole, whole_label = F.resize(image[:1], [length], antialias=True), F.resize_mask(label[None], [length])
+    whole = F.resize(image[:1], [length], antialias=True)
+    whole_label = F.resize_image(label[None], [length], F.InterpolationMode.NEAREST_EXACT)
     torch.manual_seed(1)
     for _ in range(3):
         part, part_label, region = RandomScaleCrop(crop, (length, length), 0.0)(image, label)
@@ -276,9 +278,53 @@ def test_resizing_is_that_of_torchvision(size):
     """Bilinear with antialiasing, as published networks are evaluated."""
     image, label = torch.from_numpy(picture(0, 40, 60).transpose(2, 0, 1).copy()), sample(40, 60)[1]
     resized = v2.Resize(size if isinstance(size, int) else list(size), antialias=True)
-    expected = resized(tv_tensors.Image(image), tv_tensors.Mask(label))
-    found = Resize(size)(image, label)
-    assert torch.equal((found[0] * 255).round().byte(), expected[0]) and torch.equal(found[1], expected[1])
+    assert torch.equal((Resize(size)(image, label)[0] * 255).round().byte(), resized(tv_tensors.Image(image)))
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (41, 59), (7, 200)])
+def test_labels_are_those_of_torchvisions_reference_on_pil_images(shape):
+    """But where two pixels are equally near to the centre of a new one: there Pillow takes the right one."""
+    image, label = sample(*shape)
+    for size in ((27, 33), (13, 81), (90, 90), (21, 44)):
+        found = Resize(size)(image, label)[1].numpy()
+        expected = np.asarray(F.resize(Image.fromarray(label.numpy()), list(size), F.InterpolationMode.NEAREST))
+        exact = [(np.arange(new) + 0.5) * side / new for side, new in zip(shape, size, strict=True)]
+        rows, columns = (np.abs(places - places.round()) > 1e-9 for places in exact)
+        assert rows.any() or shape[0] % (2 * size[0]) == 0
+        assert np.array_equal(found[np.ix_(rows, columns)], expected[np.ix_(rows, columns)])
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (41, 59)])
+@pytest.mark.parametrize("size", [(20, 15), (10, 30), (27, 33), (82, 120)])
+def test_a_mirrored_label_map_is_resized_to_the_mirror_of_it(shape, size):
+    image, label = sample(*shape)
+    resized = Resize(size)(image, label)[1]
+    for axes in ([0], [1], [0, 1]):
+        mirrored = Resize(size)(image, label.flip(axes))[1].flip(axes)
+        middle = (slice(None),) * 2 if all(n % 2 == 0 for n in size) else np.ix_(*(np.arange(n) != n // 2 for n in size))
+        assert np.array_equal(mirrored.numpy()[middle], resized.numpy()[middle])
+
+
+@pytest.mark.parametrize("size", [64, 96, 100, 128, 200])
+def test_a_label_map_shrinks_about_the_centre_of_its_image(size):
+    y, x = torch.meshgrid(torch.arange(256.0), torch.arange(256.0), indexing="ij")
+    disc = ((y - 100) ** 2 + (x - 140) ** 2 < 60**2).to(torch.uint8)
+    image, label, _ = Resize(size)(disc.expand(3, -1, -1) * 255, disc)
+    places = torch.arange(float(size))
+    for axis in (0, 1):
+        middles = [float((w.sum(1 - axis) * places).sum() / w.sum()) for w in (image[0], label.float())]
+        assert abs(middles[0] - middles[1]) < 0.51 * size / 256 + 0.05
+
+
+@pytest.mark.parametrize(("size", "least"), [((60, 80), 0.9), ((100, 120), 0.95)])
+def test_a_perfect_prediction_scaled_down_and_up_is_nearly_perfect(size, least):
+    """About 0.8 and 0.9 with the label at each new pixel's top left corner."""
+    shape = (240, 320)
+    label = torch.from_numpy((picture(2, *shape)[..., 0] // 64).copy())
+    small = Resize(size)(*(label.expand(3, -1, -1), label))[1]
+    back = F.resize_image(small[None], list(shape), F.InterpolationMode.NEAREST_EXACT)[0]
+    overlaps = [((back == c) & (label == c)).sum() / ((back == c) | (label == c)).sum() for c in range(4)]
+    assert np.mean(overlaps) > least
 
 
 def test_resized_labels_are_never_mixed():

@@ -205,7 +205,7 @@ def test_without_vocs_validation_list_sbd_is_not_used(root, sbd):
 @pytest.mark.parametrize("folder", ["absent", "empty"])
 def test_a_folder_without_masks_is_told(root, sbd, folder):
     (root / "empty").mkdir()
-    with pytest.raises(DataError, match=one_line(folder, "no such folder, or no files in it")):
+    with pytest.raises(DataError, match=one_line(folder, "no masks of SBD")):
         make(root, sbd=str(root / folder)).make_set("train")
 
 
@@ -227,7 +227,9 @@ def test_a_link_of_sbd_to_nowhere_is_told(root, sbd):
 
 
 def test_two_masks_of_one_image_are_told(root, sbd):
-    (sbd / f"{ADDED[0]}.txt").touch()
+    path = next(path for path in sbd.iterdir() if path.stem == ADDED[0])
+    path.with_suffix(".mat" if path.suffix == ".png" else ".png").touch()
+    path.with_suffix(".txt").touch()  # a side file
     with pytest.raises(DataError, match=one_line(ADDED[0], "two files of one name")):
         make(root, sbd=str(sbd)).make_set("train")
 
