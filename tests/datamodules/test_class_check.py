@@ -91,7 +91,9 @@ def test_only_some_label_maps_of_a_large_set_are_looked_at(check, monkeypatch):
 
 def test_the_look_ends_with_the_last_class_or_after_many_pixels(check, monkeypatch):
     read = []
-    monkeypatch.setattr(LabelFiles, "stored", lambda self, index: read.append(index) or np.array([[0, 1, 2 - index % 2]]))
+    monkeypatch.setattr(
+        LabelFiles, "stored", lambda self, index: read.append(index) or np.array([[0, 1, 2 - index % 2]])
+    )
     check(*[[0]] * 9)
     assert read == [0]
     read.clear()

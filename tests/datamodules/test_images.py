@@ -359,7 +359,10 @@ def test_colours_are_numbers_of_24_bits_and_never_class_indices(save):
     path = save(colours, "label.png")
     assert read_label_map(path, colours=True).tolist() == numbers
     assert read_label_map(save(Image.fromarray(colours).quantize(4), "p.png"), colours=True).tolist() == numbers
-    assert read_label_map(save(np.eye(2, dtype=bool), "bit.png"), colours=True).tolist() == [[2**24 - 1, 0], [0, 2**24 - 1]]
+    assert read_label_map(save(np.eye(2, dtype=bool), "bit.png"), colours=True).tolist() == [
+        [2**24 - 1, 0],
+        [0, 2**24 - 1],
+    ]
     with pytest.raises(DataError, match=one_line("label.png", "128,0,0", "one channel of class indices", "values")):
         read_label_map(path)
 

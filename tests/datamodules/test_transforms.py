@@ -301,7 +301,9 @@ def test_a_mirrored_label_map_is_resized_to_the_mirror_of_it(shape, size):
     resized = Resize(size)(image, label)[1]
     for axes in ([0], [1], [0, 1]):
         mirrored = Resize(size)(image, label.flip(axes))[1].flip(axes)
-        middle = (slice(None),) * 2 if all(n % 2 == 0 for n in size) else np.ix_(*(np.arange(n) != n // 2 for n in size))
+        middle = (
+            (slice(None),) * 2 if all(n % 2 == 0 for n in size) else np.ix_(*(np.arange(n) != n // 2 for n in size))
+        )
         assert np.array_equal(mirrored.numpy()[middle], resized.numpy()[middle])
 
 
