@@ -30,6 +30,13 @@ def check_range(name: str, value: float | Sequence[float] | None, low: float, hi
         raise DataError(f"--data.{name} {value}: must be {limits}")
 
 
+def check_named(**options: str | None) -> None:
+    """Raises DataError if an option that names a place is null, as `val:` with nothing behind it is in YAML."""
+    for name, value in options.items():
+        if value is None:
+            raise DataError(f"--data.{name} null: names nothing; name it, or leave the option out")
+
+
 class DataModule(LightningDataModule, ABC):
     """Batches of a data set: dicts of `image` float32 `(B, 3, H, W)` in `[0, 1]`, `label` int64 and `index` int64.
 

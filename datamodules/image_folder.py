@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from datamodules.base import Split
+from datamodules.base import Split, check_named
 from datamodules.files import files_below
 from datamodules.images import DataError
 from datamodules.photographs import Listing, Photographs, by_folder, class_folders, listing
@@ -41,12 +41,13 @@ class ImageFolder(Photographs):
         super().__init__(root, **kwargs)
         if not 0 <= holdout <= 0.5:
             raise DataError(f"holdout={holdout}: the share of images to hold out lies between 0 and 0.5")
+        check_named(train=train, val=val, **{f"classes.{name}": folder for name, folder in (classes or {}).items()})
         self.folders, self.holdout = classes, holdout
         self.splits = {"train": train, "val": val, "test": test or val}
 
     def files(self, split: Split) -> Listing:
         images = self._images(self.splits["train" if self.holdout else split])
-        if split == "train" and not self.holdout and Path(self.splits["val"]) == Path(self.splits["train"]):
+        if split == "train" and not self.holdout and self._same_folder("train", "val"):
             raise DataError(
                 f"{self.root}: training and validation on the same images; set --data.val to another split, or holdout"
             )
@@ -66,6 +67,12 @@ class ImageFolder(Photographs):
             if not any(images.values()):
                 raise DataError(f"{self.root}: holdout={self.holdout} of each class is no image; raise it")
         return listing(self.root, images, {name: label for label, name in enumerate(self.classes)})
+
+    def _same_folder(self, one: str, other: str) -> bool:
+        """Whether two splits are one folder, by whatever path; where classes have folders of their own, one word."""
+        if self.folders is not None:
+            return self.splits[one] == self.splits[other]
+        return (self.root / self.splits[one]).resolve() == (self.root / self.splits[other]).resolve()
 
     def _held_out(self, i: int) -> bool:
         """Whether the i-th image of a class is: one whenever the share of those so far reaches a whole number."""

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from datamodules.base import SegmentationDataModule, Split
+from datamodules.base import SegmentationDataModule, Split, check_named
 from datamodules.class_check import check_classes
 from datamodules.files import pairs
 from datamodules.images import DataError, upright_size
@@ -62,6 +62,7 @@ class SegmentationFolder(SegmentationDataModule):
             raise DataError("--data.classes: no classes; name them there, or in --data.values")
         self.classes = tuple(classes)
         self.values = LabelValues(classes, values, void or [])
+        check_named(images=images, labels=labels, train=train, val=val, test=test)
         self.images, self.labels = images, labels
         self.splits = {"train": train, "val": val, "test": test}
 

@@ -246,3 +246,30 @@ def test_training_and_validation_on_the_same_images_is_refused(domains):
     with pytest.raises(DataError, match=one_line(domains, "one folder for all splits", "{split}", "holdout")):
         data.make_set("train")
     assert len(data.make_set("val")) > 0, "one may evaluate on them"
+
+
+@pytest.mark.parametrize("val", ["./train", "train/../train", "linked"])
+def test_the_same_folder_by_another_path_is_refused_too(root, val):
+    (root / "linked").symlink_to(root / "train")
+    with pytest.raises(DataError, match=one_line(root, "on the same images", "--data.val")):
+        ImageFolder(str(root), val=val).make_set("train")
+
+
+@pytest.mark.parametrize("options", [{"train": None}, {"val": None}, {"classes": {"horse": None}}])
+def test_a_split_or_folder_of_null_is_told(root, options):
+    with pytest.raises(DataError, match=one_line("null", "names nothing")):
+        ImageFolder(str(root), **options)
+
+
+def test_photographs_are_turned_as_viewers_show_them(root):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = sorted((root / "train").rglob("*.*"))[0]
+    pixels = np.full((40, 40, 3), 255, dtype=np.uint8)
+    pixels[:20] = 0  # the left half is black once it is turned, or the right one
+    Image.fromarray(pixels).save(path, "PNG", exif=exif)
+    dataset = ImageFolder(str(root), crop=40, resize=40).make_set("train")
+    dataset.transform = ImageFolder(str(root), crop=40, resize=40).predict_transform()
+    index = [str(image) for image in dataset.images].index(str(path))
+    image = dataset[index]["image"]
+    assert image[:, :, :20].max() == 1 and image[:, :, :18].min() == 1 and image[:, :, 22:].max() == 0

@@ -23,8 +23,8 @@ from datamodules import (
     StanfordDogs,
     TinyImageNet,
 )
-from datamodules.images import Paths
 from datamodules.files import files_below
+from datamodules.images import Paths
 from datamodules.photographs import Listing, by_folder, listing
 
 SETS = {

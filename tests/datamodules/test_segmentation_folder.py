@@ -261,3 +261,9 @@ def test_a_link_to_a_training_image_is_told(tmp_path):
 def test_classes_are_named_somewhere(tmp_path):
     with pytest.raises(DataError, match=one_line("--data.classes", "--data.values")):
         SegmentationFolder(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["images", "labels", "train", "val", "test"])
+def test_a_split_or_place_of_null_is_told(tmp_path, name):
+    with pytest.raises(DataError, match=one_line(f"--data.{name} null", "names nothing")):
+        SegmentationFolder(str(tmp_path), OBJECT, **{name: None})
