@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,11 @@ from datamodules.transforms import RandomScaleCrop, Resize
 Split = Literal["train", "val", "test"]
 
 ONE_SIZE = "images of several sizes are no batch; set --data.eval_batch_size 1, or --data.eval_size [height, width]"
+
+
+def held_out(i: int, share: float) -> bool:
+    """Whether the i-th of some samples is held out, spread evenly: one whenever the share reaches a whole number."""
+    return int((i + 1) * share + 1e-9) > int(i * share + 1e-9)
 
 
 def check_range(name: str, value: float | Sequence[float] | None, low: float, high: float = math.inf) -> None:
@@ -143,7 +148,7 @@ class SegmentationDataModule(DataModule):
         predict_images: folder of images for `predict`.
     """
 
-    several_sizes: ClassVar[bool] = False
+    several_sizes: bool = False
     """Whether the images are known to have several sizes."""
 
     def __init__(

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.base import SegmentationDataModule, Split
-from datamodules.images import DataError, Paths, files_by_stem, reading
+from datamodules.images import DataError, Paths, files_by_stem
+from datamodules.lists import read_words
 from datamodules.samples import LabelFiles, LabelledImages
 
 CLASSES = (
@@ -59,8 +60,7 @@ class VOC(SegmentationDataModule):
         path = self.voc / "ImageSets" / "Segmentation" / f"{which}.txt"
         if not path.is_file():
             raise DataError(f"{path}: not found; {self.root} should hold VOCdevkit/VOC2012 as in VOC's archive")
-        with reading(path):
-            names = path.read_text().split()
+        names = read_words(path)
         if not names:
             raise DataError(f"{path}: an empty list; unpack VOC's archive again")
         return names

@@ -310,7 +310,7 @@ def test_a_truncated_image_is_told(root):
 def draws(monkeypatch):
     """Grows by one for each label map that is drawn."""
     done, draw = [], Annotations.label_map
-    monkeypatch.setattr(Annotations, "label_map", lambda self, i: (done.append(i), draw(self, i))[1])
+    monkeypatch.setattr(Annotations, "label_map", lambda self, i, **how: (done.append(i), draw(self, i, **how))[1])
     return done
 
 

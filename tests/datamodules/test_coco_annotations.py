@@ -15,7 +15,7 @@ from one_line import one_line
 from pycocotools import mask
 from tiny_data import COCO_CATEGORIES, write_coco
 
-from datamodules import cache, coco_annotations
+from datamodules import cache, coco_annotations, coco_records
 from datamodules.coco_annotations import Annotations, read_annotations
 from datamodules.images import DataError
 
@@ -370,10 +370,10 @@ def test_other_categories_than_asked_for_are_told(read, content):
 
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(5, "Input/output error")])
 def test_a_file_that_cannot_be_read_is_told(read, content, monkeypatch, error):
-    def fail(path):
+    def fail(path, **how):
         raise error
 
-    monkeypatch.setattr(coco_annotations, "_content", fail)
+    monkeypatch.setattr(coco_records, "_content", fail)
     with pytest.raises(DataError, match=one_line("instances.json", error.strerror)):
         read(content)
 
@@ -384,8 +384,8 @@ def test_a_file_that_cannot_be_read_is_told(read, content, monkeypatch, error):
 @pytest.fixture
 def parses(monkeypatch):
     """Grows by the path of each annotation file that is parsed."""
-    parsed, parse = [], coco_annotations._content
-    monkeypatch.setattr(coco_annotations, "_content", lambda path: (parsed.append(path), parse(path))[1])
+    parsed, parse = [], coco_records._content
+    monkeypatch.setattr(coco_records, "_content", lambda path, **how: (parsed.append(path), parse(path, **how))[1])
     return parsed
 
 
@@ -467,15 +467,15 @@ def test_a_broken_file_leaves_nothing_in_the_cache(read, content, tmp_path):
 
 def test_of_two_processes_one_reads_the_file_and_the_other_waits(file, monkeypatch):
     path, folder, content = file
-    parse = coco_annotations._content
+    parse = coco_records._content
 
-    def slow(path):
+    def slow(path, **how):
         with (path.parent / "parses").open("a") as log:
             log.write(f"{os.getpid()}\n")
         time.sleep(0.2)
-        return parse(path)
+        return parse(path, **how)
 
-    monkeypatch.setattr(coco_annotations, "_content", slow)
+    monkeypatch.setattr(coco_records, "_content", slow)
     context = multiprocessing.get_context("fork")
     barrier, answers = context.Barrier(2), context.SimpleQueue()
 
