@@ -12,7 +12,7 @@ from PIL import Image
 from datamodules.base import SegmentationDataModule, Split, check_range, held_out
 from datamodules.cache import cache_folder, digest, keep
 from datamodules.coco_annotations import LAYOUT, Annotations, read_annotations
-from datamodules.coco_exports import Boxes, export, stored_size
+from datamodules.coco_exports import Boxes, export, image_size
 from datamodules.coco_records import COCOS_OWN, RecordError
 from datamodules.images import IGNORE_INDEX, DataError, Paths, read_label_map, reading
 from datamodules.samples import LabelledImages
@@ -41,7 +41,8 @@ class COCO(SegmentationDataModule):
     With `classes` it reads what annotation tools export in COCO's format, in any layout of files. Roboflow's:
     `annotations: "{split}/_annotations.coco.json"`, `images: "{split}"`, `val: valid`. CVAT's:
     `annotations: "annotations/instances_{split}.json"`, `images: "images/{split}"`. Label Studio's, one file:
-    `annotations: result.json`, `images: .`, `holdout: 0.2`.
+    `annotations: result.json`, `images: .`, `holdout: 0.2`. Photographs are turned as their EXIF tags say, as these
+    tools show them.
 
     Args:
         classes: names of the classes, in label order: `background`, what no annotation covers, and then categories of
@@ -113,8 +114,8 @@ class COCO(SegmentationDataModule):
         chosen = self._chosen(annotations, split, path)
         remedy = f"unpack {folder.name}.zip" if not self.own else "put them there, or set --data.images to their folder"
         images = Paths(folder, [annotations.names[i].decode() for i in chosen]).require(remedy)
-        read_label = KeptLabels(annotations, chosen, images, cache, self.overlaps == "last")
-        return LabelledImages(images, read_label, len(self.classes), self.transform(split))
+        read_label = KeptLabels(annotations, chosen, images, cache, self.overlaps == "last", upright=self.own)
+        return LabelledImages(images, read_label, len(self.classes), self.transform(split), upright=self.own)
 
     def _places(self, split: Split) -> tuple[Path, Path]:
         """The annotation file of a split, and the folder of its images."""
@@ -172,12 +173,14 @@ class KeptLabels:
         images: the chosen images.
         folder: where drawn label maps are kept, one PNG an image.
         last: whether overlaps have the label of the last instance; else they are void.
+        upright: whether images are turned as their EXIF tags say.
     """
 
     def __init__(
-        self, annotations: Annotations, chosen: np.ndarray, images: Paths, folder: Path, last: bool = False
+        self, annotations: Annotations, chosen: np.ndarray, images: Paths, folder: Path, last: bool, upright: bool
     ) -> None:
         self.annotations, self.chosen, self.images, self.last = annotations, chosen, images, last
+        self.upright = upright
         self.folder = folder / ("labels_last" if last else "labels")
 
     def __call__(self, index: int) -> np.ndarray:
@@ -199,11 +202,12 @@ class KeptLabels:
     def _check_size(self, image: Path, size: tuple[int, int]) -> None:
         """A label map that was drawn for another size is no label map of the image."""
         try:
-            stored = stored_size(image)
+            found = image_size(image, self.upright)
         except RecordError:
             return  # whoever reads it tells why it cannot be read
-        if stored != size:
+        if found != size:
+            turned = ", as viewers turn it" if self.upright else ""
             raise DataError(
-                f"{image}: {stored} pixels, height and width, but {size} in the annotation file; annotate this image "
-                "again, or put the annotated one there"
+                f"{image}: {found} pixels{turned}, but {size} in the annotation file; put the image there that was "
+                "annotated, or annotate this one again"
             )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from PIL import Image
+from PIL.ExifTags import Base
 
 from datamodules.coco_records import Content, Dialect, RecordError, check_image, pixels
 from datamodules.lists import leaves
@@ -106,7 +107,7 @@ def _file_and_size(record: Record, folder: Path) -> Record:
     name = name.replace("\\", "/")  # of Windows
     height, width = _key(record.get("height")), _key(record.get("width"))
     if not height and not width and not leaves(name):
-        height, width = stored_size(folder / name)
+        height, width = image_size(folder / name, upright=True)
     if not isinstance(height, int) or not isinstance(width, int):
         raise RecordError(f"image {record['id']} is {record.get('height')!r:.40} x {record.get('width')!r:.40} pixels")
     return {"file_name": name, "height": height, "width": width}
@@ -187,12 +188,16 @@ def _area(record: Record, image: Record) -> float:
     return pixels(record, image["height"], image["width"]) if area is None else area
 
 
-def stored_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image file, from its header; raises RecordError if that cannot be read."""
+def image_size(path: Path, upright: bool) -> tuple[int, int]:
+    """Height and width of an image file, from its header, and as its EXIF tag turns it if `upright`.
+
+    Raises RecordError if that cannot be read.
+    """
     try:
         if not path.is_file():
             raise FileNotFoundError("there is none")
         with Image.open(path) as image:
-            return image.height, image.width
+            turned = upright and image.format != "TIFF" and image.getexif().get(Base.Orientation, 1) in (5, 6, 7, 8)
+            return image.size if turned else image.size[::-1]
     except Exception as error:  # each format's reader has errors of its own
-        raise RecordError(f"{path.name} has no size in it, nor in its file ({error})") from None
+        raise RecordError(f"image {path.name!r:.80} has no size in it, nor in its file ({error})") from None

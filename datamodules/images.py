@@ -8,7 +8,7 @@ from typing import overload
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from scipy.io import loadmat
 from torchvision import tv_tensors
 
@@ -61,11 +61,18 @@ def _names_in(folder: Path) -> list[str]:
     return os.listdir(folder) if folder.is_dir() else []
 
 
-def read_image(path: Path) -> tv_tensors.Image:
-    """An image as uint8 `(3, H, W)`; grey and CMYK files become RGB."""
+def read_image(path: Path, upright: bool = False) -> tv_tensors.Image:
+    """An image as uint8 `(3, H, W)`; grey and CMYK files become RGB.
+
+    Args:
+        path: the file.
+        upright: turn it as its EXIF tag says, as every viewer does. Published data sets count pixels as they are
+            stored, and so do torchvision's references: theirs stay as they are.
+    """
     image = _open(path)
     if image.mode.startswith(("I", "F")) or _png_bits(image, path) > 8:
         raise DataError(f"{path}: an image of more than 8 bits a channel; convert it to 8 bits")
+    image = ImageOps.exif_transpose(image) if upright else image
     if "transparency" in image.info:
         image = image.convert("RGBA")  # else Pillow warns
     return tv_tensors.Image(torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1))

@@ -33,6 +33,7 @@ class LabelledImages(Dataset[dict[str, Any]]):
         read_label: gives the label map of image i: an integer array `(H, W)`, 255 = void.
         num_classes: labels lie in `[0, num_classes)` or are 255.
         transform: from image and label map, uint8, to image float32, label map and region.
+        upright: turn images as their EXIF tags say; those of published data sets are used as they are stored.
     """
 
     def __init__(
@@ -41,10 +42,12 @@ class LabelledImages(Dataset[dict[str, Any]]):
         read_label: Callable[[int], np.ndarray],
         num_classes: int,
         transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]],
+        upright: bool = False,
     ) -> None:
         if num_classes > IGNORE_INDEX:
             raise DataError(f"{num_classes} classes: a label map holds at most {IGNORE_INDEX}, since 255 means void")
         self.images, self.read_label, self.num_classes, self.transform = images, read_label, num_classes, transform
+        self.upright = upright
 
     def __len__(self) -> int:
         return len(self.images)
@@ -55,7 +58,7 @@ class LabelledImages(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = self.images[index]
-        image = read_image(path)
+        image = read_image(path, self.upright)
         label = self.read_label(index)
         if label.shape != image.shape[-2:]:
             sizes = f"the image is {tuple(image.shape[-2:])} pixels, its label map {label.shape}"
