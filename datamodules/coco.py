@@ -114,8 +114,24 @@ class COCO(SegmentationDataModule):
         chosen = self._chosen(annotations, split, path)
         remedy = f"unpack {folder.name}.zip" if not self.own else "put them there, or set --data.images to their folder"
         images = Paths(folder, [annotations.names[i].decode() for i in chosen]).require(remedy)
+        if self.own and split == "train" and not self.holdout:
+            self._refuse_held_out(images)
         read_label = KeptLabels(annotations, chosen, images, cache, self.overlaps == "last", upright=self.own)
         return LabelledImages(images, read_label, len(self.classes), self.transform(split), upright=self.own)
+
+    def _refuse_held_out(self, images: Paths) -> None:
+        """Raises DataError if training images are validated on, too."""
+        try:
+            held_out = {os.path.realpath(path) for path in self.make_set("val").images}
+        except DataError:  # told when validation is set up; training alone can do without
+            return
+        both = [path for path in images if os.path.realpath(path) in held_out]
+        if both:
+            where = self._places("val")[0]
+            raise DataError(
+                f"{both[0]}: training and validation on the same images ({len(both)} of {len(images)} are in {where}, "
+                "too); take them out of one"
+            )
 
     def _places(self, split: Split) -> tuple[Path, Path]:
         """The annotation file of a split, and the folder of its images."""

@@ -103,7 +103,9 @@ def _number(value: Any) -> int | float | None:
 def _file_and_size(record: Record, folder: Path) -> Record:
     name = record.get("file_name")
     if not isinstance(name, str):
-        raise RecordError(f"image {record['id']} has {'no' if name is None else 'the'} file_name {name or '':.40}")
+        raise RecordError(
+            f"image {record['id']} has {'no file_name' if name is None else f'the file_name {name!r:.40}'}"
+        )
     name = name.replace("\\", "/")  # of Windows
     height, width = _key(record.get("height")), _key(record.get("width"))
     if not height and not width and not leaves(name):

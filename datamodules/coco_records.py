@@ -92,12 +92,12 @@ _KINDS: dict[str, dict[str, tuple[type, ...]]] = {
 """The lists of an annotation file, and what their records must hold, of which types."""
 
 
-def _compact(record: dict[str, Any]) -> dict[str, Any]:
+def _compact(record: dict[str, Any], keep_box: bool = False) -> dict[str, Any]:
     segmentation = record.get("segmentation")
     if isinstance(segmentation, list) and all(isinstance(polygon, list) for polygon in segmentation):
         with suppress(TypeError, OverflowError):  # told when it is used, by the annotation's id
             record["segmentation"] = [array("d", polygon) for polygon in segmentation]
-    if segmentation:
+    if not keep_box:
         record.pop("bbox", None)
     return record
 
@@ -107,7 +107,7 @@ def _compact_unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(record) < len(pairs):
         twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
         raise RecordError(f"a record has two values of {twice!r:.40}")
-    return _compact(record)
+    return _compact(record, keep_box=True)
 
 
 def _arrays(content: Content, categories: Mapping[str, int]) -> dict[str, np.ndarray]:

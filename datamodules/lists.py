@@ -57,7 +57,7 @@ def leaves(name: str) -> bool:
     """Whether a path, of any system, is absolute or leads up and out of its folder."""
     if name[:1] not in ("/", "\\") and ".." not in name and ":" not in name:
         return False  # what nearly all are
-    return any(path.is_absolute() or ".." in path.parts for path in (PurePath(name), PureWindowsPath(name)))
+    return any(path.root or ".." in path.parts for path in (PurePath(name), PureWindowsPath(name)))
 
 
 def _decoded(content: bytes) -> str:
