@@ -22,6 +22,11 @@ Split = Literal["train", "val", "test"]
 ONE_SIZE = "images of several sizes are no batch; set --data.eval_batch_size 1, or --data.eval_size [height, width]"
 
 
+def held_out(i: int, share: float) -> bool:
+    """Whether the i-th of some samples is held out, spread evenly: one whenever the share reaches a whole number."""
+    return int((i + 1) * share + 1e-9) > int(i * share + 1e-9)
+
+
 def check_range(name: str, value: float | Sequence[float] | None, low: float, high: float = math.inf) -> None:
     """Raises DataError if an option, or one of its values, lies outside a range."""
     values = [] if value is None else list(value) if isinstance(value, Sequence) else [value]
@@ -156,7 +161,7 @@ class SegmentationDataModule(DataModule):
         predict_images: folder of images for `predict`.
     """
 
-    several_sizes: ClassVar[bool] = False
+    several_sizes: bool = False
     """Whether the images are known to have several sizes."""
 
     def __init__(

@@ -6,6 +6,7 @@ import numpy as np
 
 from datamodules.base import Split
 from datamodules.images import DataError, Paths, reading
+from datamodules.lists import check_inside, read_lines
 from datamodules.photographs import Listing, Photographs
 
 
@@ -28,6 +29,11 @@ class CUB200(Photographs):
             absent = [key for key in names if key not in table]
             if absent:
                 raise DataError(f"{folder / file}.txt: image {absent[0]} of images.txt is absent; unpack it again")
+        strange = next((key for key in names if training[key][0] not in ("0", "1")), None)
+        if strange is not None:
+            what = f"image {strange} has {training[strange][0]}, neither 0 nor 1"
+            raise DataError(f"{folder / 'train_test_split'}.txt: {what}; unpack it again")
+        check_inside((row[0] for row in names.values()), folder / "images.txt")
         chosen = [key for key in names if (training[key][0] == "1") == (split == "train")]
         with reading(folder / "bounding_boxes.txt"):
             left, top, width, height = np.array([boxes[key] for key in chosen], dtype=np.float64).reshape(-1, 4).T
@@ -39,8 +45,7 @@ class CUB200(Photographs):
 
 def _table(path: Path, columns: int = 1) -> dict[str, list[str]]:
     """The rows of a text file by their first word."""
-    with reading(path):
-        rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+    rows = [line.split() for line in read_lines(path)]
     short = next((row for row in rows if len(row) <= columns), None)
     if short:
         raise DataError(f"{path}: a row breaks off ({' '.join(short)}); unpack the archive again")

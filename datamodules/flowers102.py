@@ -8,6 +8,7 @@ from torchvision import datasets
 
 from datamodules.base import Split
 from datamodules.images import DataError, Paths, reading
+from datamodules.lists import whole_numbers
 from datamodules.photographs import Listing, Photographs
 
 
@@ -34,4 +35,4 @@ class Flowers102(Photographs):
 
 def _row(path: Path, name: str) -> np.ndarray:
     with reading(path), path.open("rb") as file:
-        return loadmat(file)[name].ravel().astype(np.int64)
+        return whole_numbers(loadmat(file)[name].ravel())

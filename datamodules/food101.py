@@ -1,9 +1,8 @@
 """Food-101."""
 
-import json
-
 from datamodules.base import Split
 from datamodules.images import DataError, Paths, reading
+from datamodules.lists import check_inside, read_json, read_words
 from datamodules.photographs import Listing, Photographs
 
 
@@ -17,10 +16,11 @@ class Food101(Photographs):
         folder = self.root / "food-101"
         classes = folder / "meta" / "classes.txt"
         listed = folder / "meta" / ("train.json" if split == "train" else "test.json")
-        with reading(classes):
-            self.classes = tuple(classes.read_text().split())
+        self.classes = tuple(read_words(classes))
+        content = read_json(listed)
         with reading(listed):
-            names = [(dish, name) for dish, names in json.loads(listed.read_text()).items() for name in names]
+            names = [(dish, name) for dish, names in content.items() for name in names]
+            check_inside((name for _, name in names), listed)
         strange = [dish for dish, _ in names if dish not in self.classes]
         if strange:
             raise DataError(f"{listed}: {strange[0]} is not in classes.txt; unpack food-101.tar.gz again")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from datamodules.base import Split, check_named
+from datamodules.base import Split, check_named, held_out
 from datamodules.files import files_below
 from datamodules.images import DataError
 from datamodules.photographs import Listing, Photographs, by_folder, class_folders, listing
@@ -61,7 +61,7 @@ class ImageFolder(Photographs):
             raise DataError(f"{self.root / self.splits[split] / strange[0]}: no class of that name in training")
         if self.holdout:
             images = {
-                name: [path for i, path in enumerate(paths) if self._held_out(i) == (split != "train")]
+                name: [path for i, path in enumerate(paths) if held_out(i, self.holdout) == (split != "train")]
                 for name, paths in images.items()
             }
             if not any(images.values()):
@@ -73,10 +73,6 @@ class ImageFolder(Photographs):
         if self.folders is not None:
             return self.splits[one] == self.splits[other]
         return (self.root / self.splits[one]).resolve() == (self.root / self.splits[other]).resolve()
-
-    def _held_out(self, i: int) -> bool:
-        """Whether the i-th image of a class is: one whenever the share of those so far reaches a whole number."""
-        return int((i + 1) * self.holdout + 1e-9) > int(i * self.holdout + 1e-9)
 
     def _images(self, split: str) -> dict[str, list[str]]:
         """The images of each class in a split, as paths below root."""

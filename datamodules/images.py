@@ -274,9 +274,11 @@ def check_labels(label: np.ndarray, num_classes: int, path: Path) -> None:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turns whatever goes wrong while a file is read into a DataError that names it."""
+def reading(path: Path, remedy: str = "fetch it again") -> Iterator[None]:
+    """Turns whatever goes wrong while a file is read into a DataError that names it. A pipe, too: it may not end."""
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise DataError(f"{path}: no file, but a pipe or a device; put a file there")
         yield
     except DataError:
         raise
@@ -284,7 +286,7 @@ def reading(path: Path) -> Iterator[None]:
         raise DataError(f"{error.filename or path}: not found; is the data set complete?") from None
     except Exception as error:  # each format's reader has errors of its own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: broken, or of another format ({reason}); export or fetch it again") from None
+        raise DataError(f"{path}: broken, or of another format ({reason}); {remedy}") from None
 
 
 def image_endings() -> set[str]:

@@ -11,6 +11,7 @@ from torchvision.transforms.v2 import functional as F
 
 from datamodules.base import DataModule, Split, check_range
 from datamodules.images import DataError, reading
+from datamodules.lists import whole_numbers
 from datamodules.samples import ClassifiedImages
 from datamodules.transforms import photograph_evaluation, small_training
 
@@ -56,12 +57,12 @@ class SmallImages(DataModule):
     def make_set(self, split: Split) -> ClassifiedImages:
         with reading(self.root):
             stored, stored_labels = self.read(split)
-            images, labels = torch.as_tensor(np.ascontiguousarray(stored)), np.asarray(stored_labels)
+            images, labels = torch.as_tensor(np.ascontiguousarray(stored)), whole_numbers(stored_labels)
         images = images if images.ndim == 4 else images.unsqueeze(1)
         if len(images) != len(labels) or not len(labels):
             found = f"{len(images)} images and {len(labels)} labels"
             raise DataError(f"{self.root}: {found} in the {split} split; fetch the data set again")
-        if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        if labels.ndim != 1:
             raise DataError(f"{self.root}: labels that are no whole numbers, one an image; fetch the data set again")
         if images.dtype != torch.uint8:
             raise DataError(f"{self.root}: images of {images.dtype} instead of bytes; fetch the data set again")

@@ -5,6 +5,7 @@ from scipy.io import loadmat
 
 from datamodules.base import Split
 from datamodules.images import Paths, reading
+from datamodules.lists import check_inside, whole_numbers
 from datamodules.photographs import Listing, Photographs
 
 
@@ -19,7 +20,8 @@ class StanfordDogs(Photographs):
         with reading(path), path.open("rb") as file:
             lists = loadmat(file, squeeze_me=True)
             names = [str(name) for name in np.atleast_1d(lists["file_list"])]
-            labels = [int(label) - 1 for label in np.atleast_1d(lists["labels"])]
+            labels = (whole_numbers(np.atleast_1d(lists["labels"])) - 1).tolist()
+            check_inside(names, path)
             breeds = {label: name.split("/")[0].partition("-")[2] for name, label in zip(names, labels, strict=True)}
         images = Paths(self.root / "Images", names).require("unpack images.tar")
         self.classes = tuple(breeds.get(label, f"breed {label + 1}") for label in range(120))

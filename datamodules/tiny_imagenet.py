@@ -4,6 +4,7 @@ from typing import Any
 
 from datamodules.base import Split
 from datamodules.images import DataError, Paths, reading
+from datamodules.lists import check_inside, read_lines, read_words
 from datamodules.photographs import Listing, Photographs, by_folder, listing
 
 
@@ -20,8 +21,7 @@ class TinyImageNet(Photographs):
         self.folder = self.root / "tiny-imagenet-200"
 
     def files(self, split: Split) -> Listing:
-        with reading(self.folder / "wnids.txt"):
-            synsets = sorted((self.folder / "wnids.txt").read_text().split())
+        synsets = sorted(read_words(self.folder / "wnids.txt"))
         labels = {synset: label for label, synset in enumerate(synsets)}
         self.classes = self._names(synsets)
         if split == "train":
@@ -31,9 +31,10 @@ class TinyImageNet(Photographs):
                 raise DataError(f"{self.folder / 'train' / strange[0]}: not in wnids.txt; unpack the archive again")
             return listing(self.folder / "train", found, labels)
         annotations = self.folder / "val" / "val_annotations.txt"
+        rows = [line.split("\t") for line in read_lines(annotations)]
         with reading(annotations):
-            rows = [line.split("\t") for line in annotations.read_text().splitlines()]
             val_synsets = [row[1] for row in rows]
+        check_inside((row[0] for row in rows), annotations)
         strange = [synset for synset in val_synsets if synset not in labels]
         if strange:
             raise DataError(f"{annotations}: {strange[0]} is not in wnids.txt; unpack the archive again")
@@ -44,6 +45,6 @@ class TinyImageNet(Photographs):
         """What `words.txt` calls the synsets; it is not in every copy."""
         words = self.folder / "words.txt"
         with reading(words):
-            rows = [line.split("\t") for line in words.read_text().splitlines()] if words.is_file() else []
+            rows = [line.split("\t") for line in read_lines(words)] if words.exists() else []
             names = {row[0]: row[1].split(",")[0] for row in rows}
         return tuple(names.get(synset, synset) for synset in synsets)

@@ -5,7 +5,8 @@ from typing import Any
 
 from datamodules.base import SegmentationDataModule, Split
 from datamodules.files import by_name
-from datamodules.images import DataError, Paths, reading
+from datamodules.images import DataError, Paths
+from datamodules.lists import read_words
 from datamodules.samples import LabelFiles, LabelledImages
 
 CLASSES = (
@@ -60,8 +61,7 @@ class VOC(SegmentationDataModule):
         path = self.voc / "ImageSets" / "Segmentation" / f"{which}.txt"
         if not path.is_file():
             raise DataError(f"{path}: not found; {self.root} should hold VOCdevkit/VOC2012 as in VOC's archive")
-        with reading(path):
-            names = path.read_text().split()
+        names = read_words(path)
         if not names:
             raise DataError(f"{path}: an empty list; unpack VOC's archive again")
         return names

@@ -22,6 +22,12 @@ def damage(path: Path, how: str) -> None:
     path.write_bytes(DAMAGE[how](path.read_bytes()))
 
 
+def as_windows_saves(path: Path) -> None:
+    """A text file after an editor of Windows: a byte order mark, line ends of two characters, and blank lines."""
+    lines = path.read_text().splitlines()
+    path.write_bytes(("\ufeff" + "\r\n".join(lines) + "\r\n \r\n\r\n").encode())
+
+
 def as_stored(dataset: ClassifiedImages) -> ClassifiedImages:
     """The same set without its transform."""
     dataset.transform = dict

@@ -7,11 +7,12 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from coco_reference import VOC_NAMES_IN_COCO, reference_label_map
 from one_line import one_line
 from PIL import Image
 from pycocotools import mask
-from tiny_data import COCO_CATEGORIES, COCO_GREY, COCO_IMAGES, COCO_TRAINABLE, write_coco
+from tiny_data import COCO_CATEGORIES, COCO_GREY, COCO_IMAGES, COCO_TRAINABLE, picture, write_coco
 
 from datamodules import COCO, DataError
 from datamodules.coco import CATEGORIES
@@ -303,6 +304,221 @@ def test_a_truncated_image_is_told(root):
         make(root).make_set("val")[0]
 
 
+# Exports of annotation tools
+
+OWN = ["background", "cat", "dog"]
+
+
+def write_export(root, split_file, folder, numbers, size=(40, 56), **changes):
+    """An export of images with a cat, and a dog over a corner of it; sizes grow with the images' numbers."""
+    (root / folder).mkdir(parents=True, exist_ok=True)
+    images, annotations = [], []
+    for number in numbers:
+        height, width = size[0] + number, size[1]
+        Image.fromarray(picture(number, height, width)).save(root / folder / f"{number}.jpg")
+        images.append({"id": number, "file_name": f"{number}.jpg", "height": height, "width": width})
+        for category, (left, right) in enumerate(((4, 24), (14, 34))):
+            polygon = [left, 4, right, 4, right, 24, left, 24]
+            annotations.append({"image_id": number, "category_id": category, "segmentation": [polygon], **changes})
+    categories = [{"id": number, "name": name} for number, name in enumerate(OWN[1:])]
+    (root / split_file).parent.mkdir(parents=True, exist_ok=True)
+    (root / split_file).write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories}), encoding="utf-8-sig"
+    )
+
+
+LAYOUTS = {
+    "COCO's": ({}, ("train2017", "val2017", "val2017"), "annotations/instances_{}.json", "{}"),
+    "Roboflow": (
+        {"annotations": "{split}/_annotations.coco.json", "images": "{split}", "val": "valid", "test": "test"},
+        ("train", "valid", "test"), "{}/_annotations.coco.json", "{}",
+    ),
+    "CVAT": (
+        {"annotations": "annotations/instances_{split}.json", "images": "images/{split}", "train": "Train"},
+        ("Train", "val", "val"), "annotations/instances_{}.json", "images/{}",
+    ),
+    "labelme2coco": (
+        {"annotations": "{split}.json", "images": ".", "test": "val"}, ("train", "val", "val"), "{}.json", ".",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_exports_of_any_layout_are_read(tmp_path, layout):
+    options, names, file, folder = LAYOUTS[layout]
+    numbers = {"train": [1, 2, 3], "val": [4, 5], "test": [4, 5]}
+    if names[2] != names[1]:
+        numbers["test"] = [6]
+    for split, name in zip(numbers, names, strict=True):
+        write_export(tmp_path, file.format(name), folder.format(name), numbers[split])
+    data = make(tmp_path, classes=OWN, **options)
+    assert data.classes == tuple(OWN)
+    for split, expected in numbers.items():
+        dataset = data.make_set(split)
+        assert ids(dataset) == expected
+        dataset.transform = data.transform("val")
+        for sample, number in zip(dataset, expected, strict=True):
+            boxes = (1, 4, 24, 4, 24), (2, 4, 24, 14, 34), (255, 4, 24, 14, 24)
+            assert np.array_equal(sample["label"], drawn(40 + number, 56, *boxes))
+
+
+@pytest.fixture
+def export(tmp_path):
+    """An export of one file with ten images, beside the pictures; what makes a data module of it."""
+    write_export(tmp_path, "result.json", "images", range(10))
+    options = {"classes": OWN, "annotations": "result.json", "images": "images", "holdout": 0.3}
+    return lambda **changes: make(tmp_path, **{**options, **changes})
+
+
+def test_an_export_without_splits_is_split_evenly(export):
+    train, val, test = (ids(export().make_set(split)) for split in ("train", "val", "test"))
+    assert len(val) == 3 and val == test and sorted(train + val) == [*range(10)]
+
+
+def test_training_and_validation_on_the_same_images_is_refused(export):
+    with pytest.raises(DataError, match=one_line("result.json", "same images", "--data.holdout")):
+        export(holdout=0).make_set("train")
+    assert len(export(holdout=0).make_set("val")) == 10
+
+
+def test_training_on_images_of_the_validation_set_is_refused(tmp_path, export):
+    write_export(tmp_path, "other.json", "images", [8, 9, 10])
+    with pytest.raises(DataError, match=one_line("images/8.jpg", "2 of 10", "other.json")):
+        export(holdout=0, annotations="{split}.json", train="result", val="other").make_set("train")
+
+
+def test_exports_keep_all_images_unless_an_area_is_asked_for(tmp_path, export):
+    """Each has 400 + 400 pixels: the reference's 1000 would leave none."""
+    assert len(export().make_set("train")) == 7
+    assert len(export(min_area=799.5).make_set("train")) == 7
+    with pytest.raises(DataError, match=one_line("result.json", "more than 800 pixels", "lower --data.min_area")):
+        export(min_area=800).make_set("train")
+    assert len(export(min_area=800).make_set("val")) == 3, "of training alone"
+
+
+def test_the_reference_area_can_be_changed(root):
+    everything = len(COCO_IMAGES["train2017"])
+    assert len(make(root, min_area=0).make_set("train")) == everything - 2, "without the two that have no VOC class"
+    with pytest.raises(DataError, match=one_line("instances_train2017.json", "VOC classes", "--data.min_area")):
+        make(root, min_area=1e6).make_set("train")
+
+
+@pytest.mark.parametrize(("overlaps", "there"), [("void", 255), ("last", 2)])
+def test_overlaps_are_void_or_of_the_last(export, overlaps, there):
+    for _ in ("drawn", "kept"):
+        for label in maps(export(overlaps=overlaps).make_set("val")).values():
+            assert (label[4:24, 14:24] == there).all() and (label[4:24, 4:14] == 1).all()
+
+
+def test_other_classes_and_boxes_have_caches_of_their_own(export):
+    first = maps(export().make_set("val"))
+    turned = maps(export(classes=["background", "dog", "cat"]).make_set("val"))
+    alone = maps(export(classes=["_background_", "dog"]).make_set("val"))
+    for number, label in first.items():
+        assert np.array_equal(turned[number], np.select([label == 1, label == 2, label == 255], [2, 1, 255]))
+        assert np.array_equal(alone[number], (label == 2) | (label == 255))
+    assert same(maps(export().make_set("val")), first)
+
+
+def test_boxes_are_refused_painted_or_skipped(tmp_path, export):
+    write_export(tmp_path, "result.json", "images", range(10), segmentation=[], bbox=[4, 4, 20, 20])
+    with pytest.raises(DataError, match=one_line("result.json", "20 of its annotations", "--data.boxes")):
+        export().make_set("train")
+    for _ in ("drawn", "kept"):
+        painted = maps(export(boxes="paint", overlaps="last").make_set("val"))
+        assert all((label[4:24, 4:24] == 2).all() for label in painted.values())
+        assert not any(label.any() for label in maps(export(boxes="skip").make_set("val")).values())
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        ({"classes": []}, ("--data.classes", "background")),
+        ({"classes": ["cat", "dog"]}, ("--data.classes", "must begin with background")),
+        ({"classes": ["background"]}, ("--data.classes", "one category or more")),
+        ({"classes": ["background", "cat", "cat"]}, ("--data.classes", "each once")),
+        ({"classes": ["background", *map(str, range(255))]}, ("256 classes", "255")),
+        ({"holdout": 0.6}, ("holdout",)),
+        ({"min_area": -1}, ("min_area",)),
+        ({"classes": None, "boxes": "paint"}, ("--data.boxes", "--data.classes")),
+    ],
+)
+def test_options_that_cannot_be_are_told(export, options, parts):
+    with pytest.raises(DataError, match=one_line(*parts)):
+        export(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        ({"annotations": "results.json"}, ("results.json", "not found", "--data.annotations")),
+        ({"images": "pictures"}, ("pictures/", "absent", "--data.images")),
+        ({"classes": ["background", "cow"]}, ("result.json", "'cow'", "it has 'cat', 'dog'")),
+        ({"holdout": 0.01}, ("result.json", "10 images", "holdout")),
+    ],
+)
+def test_an_export_that_is_not_as_the_options_say_is_told(export, options, parts):
+    with pytest.raises(DataError, match=one_line(*parts)):
+        export(**options).make_set("val")
+
+
+def test_a_pipe_in_place_of_a_file_is_told(tmp_path, export):
+    (tmp_path / "result.json").unlink()
+    os.mkfifo(tmp_path / "result.json")
+    with pytest.raises(DataError, match=one_line("result.json", "not found")):
+        export().make_set("val")
+
+
+def test_an_image_of_another_size_is_told_before_anything_is_drawn(tmp_path, export, draws):
+    dataset = export().make_set("val")
+    Image.new("RGB", (60, 60)).save(dataset.images[0])
+    with pytest.raises(DataError, match=one_line(dataset.images[0], "(60, 60)", "(43, 56)", "annotation file")):
+        dataset[0]
+    assert not draws and not kept_labels(tmp_path)
+    assert dataset[1]["label"].unique().tolist() == [0, 1, 2, 255]
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_photographs_are_turned_as_they_were_annotated(tmp_path, export, orientation):
+    shown = np.zeros((43, 56, 3), dtype=np.uint8)
+    shown[4:24, 4:34] = 255
+    turns = {1: 0, 3: 2, 6: 1, 8: 3}[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.rot90(shown, turns)).save(tmp_path / "images" / "3.jpg", quality=95, exif=exif)
+    dataset = export().make_set("val")
+    sample = dataset[ids(dataset).index(3)]
+    assert torch.equal(sample["image"][0] > 0.5, sample["label"] != 0)
+
+
+def test_published_photographs_are_as_stored(root):
+    """COCO's annotations count stored pixels."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    path = root / "val2017" / "000000037777.jpg"
+    stored = Image.fromarray(picture(37777, 40, 56))
+    stored.save(path, quality=95, exif=exif)
+    image = make(root).make_set("val")[0]["image"]
+    assert np.abs(image.permute(1, 2, 0).numpy() * 255 - np.asarray(stored)).mean() < 6
+
+
+def test_an_export_trains(export):
+    data = export(crop=32, scale=(32, 40), batch_size=2)
+    data.setup("fit")
+    batches = list(data.train_dataloader())
+    assert len(batches) == 3 and batches[0]["image"].shape == (2, 3, 32, 32)
+    assert {*torch.stack([batch["label"] for batch in batches]).unique().tolist()} <= {0, 1, 2, 255}
+
+
+def test_images_of_one_size_make_batches(tmp_path, export):
+    for name in tmp_path.glob("images/*"):
+        name.unlink()
+    write_export(tmp_path, "result.json", "images", [0])
+    data = export(holdout=0, eval_batch_size=2)
+    data.setup("validate")
+    assert next(iter(data.val_dataloader()))["image"].shape == (1, 3, 40, 56)
+
+
 # The cache
 
 
@@ -310,7 +526,7 @@ def test_a_truncated_image_is_told(root):
 def draws(monkeypatch):
     """Grows by one for each label map that is drawn."""
     done, draw = [], Annotations.label_map
-    monkeypatch.setattr(Annotations, "label_map", lambda self, i: (done.append(i), draw(self, i))[1])
+    monkeypatch.setattr(Annotations, "label_map", lambda self, i, **how: (done.append(i), draw(self, i, **how))[1])
     return done
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tiny_classification as tiny
 import torch
-from classified import as_stored, check_files, pixels
+from classified import as_stored, as_windows_saves, check_files, pixels
 from one_line import one_line
 from PIL import Image
 
@@ -201,3 +201,29 @@ def test_a_split_of_no_images_is_told(root):
     with pytest.raises(DataError, match=one_line("no images", "again")):
         CUB200(str(root)).make_set("val")
     assert len(CUB200(str(root)).make_set("train")) == 8
+
+
+def test_lists_are_read_whatever_editor_saved_them(root):
+    expected = {split: CUB200(str(root)).make_set(split) for split in ("train", "val")}
+    for name in LISTS:
+        as_windows_saves(table(root, name))
+    for split, before in expected.items():
+        data = CUB200(str(root))
+        dataset = data.make_set(split)
+        assert list(dataset.images) == list(before.images) and dataset.labels.tolist() == before.labels.tolist()
+        assert np.array_equal(dataset.boxes, before.boxes) and "\r" not in "".join(data.classes)
+
+
+@pytest.mark.parametrize("value", ["2", "yes", "-1"])
+def test_a_split_that_is_neither_is_told(root, value):
+    path = table(root, "train_test_split")
+    path.write_text(path.read_text().replace("3 1", f"3 {value}"))
+    with pytest.raises(DataError, match=one_line(path, "image 3 ", value, "neither 0 nor 1")):
+        CUB200(str(root)).make_set("val")
+
+
+def test_an_image_outside_of_the_folder_is_refused(root):
+    path = table(root, "images")
+    path.write_text(path.read_text().replace("001.Black_footed_Albatross/", "../", 1))
+    with pytest.raises(DataError, match=one_line(path, "'../", "outside of the folder")):
+        CUB200(str(root)).make_set("val")

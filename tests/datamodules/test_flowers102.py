@@ -88,3 +88,9 @@ def test_an_image_numbered_0_is_told_and_not_taken_for_the_last(root):
     savemat(stored(root, "setid.mat"), {"trnid": np.array([[1, 0]], dtype=np.uint16)})
     with pytest.raises(DataError, match=one_line("image_00000.jpg", "listed but absent")):
         Flowers102(str(root)).make_set("train")
+
+
+def test_labels_that_are_no_whole_numbers_are_told(root):
+    savemat(stored(root, "imagelabels.mat"), {"labels": np.array([tiny.FLOWERS102_LABELS]) + 0.5})
+    with pytest.raises(DataError, match=one_line(stored(root, "imagelabels.mat"), "no whole numbers")):
+        Flowers102(str(root)).make_set("train")

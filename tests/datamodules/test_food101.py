@@ -2,7 +2,7 @@ import json
 
 import pytest
 import tiny_classification as tiny
-from classified import check_files, damage
+from classified import as_windows_saves, check_files, damage
 from one_line import one_line
 
 from datamodules import DataError, Food101
@@ -70,4 +70,28 @@ def test_a_dish_that_is_in_no_list_of_classes_is_told(root, how):
 def test_a_list_of_no_images_is_told(root):
     meta(root, "test.json").write_text("{}")
     with pytest.raises(DataError, match=one_line("no images", "unpack")):
+        Food101(str(root)).make_set("test")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_lists_are_read_whatever_editor_saved_them(root, split):
+    expected = Food101(str(root)).make_set(split)
+    for path in meta(root, "").iterdir():
+        as_windows_saves(path)
+    data = Food101(str(root))
+    dataset = data.make_set(split)
+    assert list(dataset.images) == list(expected.images) and dataset.labels.tolist() == expected.labels.tolist()
+    assert data.classes == tiny.FOOD101_CLASSES
+
+
+def test_an_image_outside_of_the_folder_is_refused(root):
+    meta(root, "test.json").write_text(json.dumps({"churros": ["../../churros"]}))
+    with pytest.raises(DataError, match=one_line("test.json", "'../../churros'", "outside of the folder")):
+        Food101(str(root)).make_set("test")
+
+
+@pytest.mark.parametrize("content", ["[]", "5", '{"churros": 5}', '{"churros": [5]}', "null", "[" * 100_000])
+def test_a_list_of_another_form_is_told(root, content):
+    meta(root, "test.json").write_text(content)
+    with pytest.raises(DataError, match=one_line("test.json", "broken")):
         Food101(str(root)).make_set("test")

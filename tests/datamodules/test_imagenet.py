@@ -158,3 +158,13 @@ def test_folders_outside_restricted_imagenet_alone_are_told(root):
     with pytest.raises(DataError, match=one_line(root / "train", "none of the 2 synsets", "RestrictedImageNet")):
         RestrictedImageNet(str(root)).make_set("train")
     assert len(as_stored(ImageNet(str(root)).make_set("train"))) == 4
+
+
+@both
+def test_side_files_are_passed_over(root, kind):
+    expected = names_of(kind(str(root)).make_set("train"), root)
+    for folder in ("train", "train/n01641577"):
+        for name in ("Thumbs.db", ".DS_Store", "notes.txt", "._n01641577_1.JPEG"):
+            (root / folder / name).write_bytes(b"no image")
+    (root / "train" / "empty").mkdir()
+    assert names_of(kind(str(root)).make_set("train"), root) == expected

@@ -555,3 +555,27 @@ def test_whatever_goes_wrong_while_reading_names_the_file_in_one_line(error, tol
 def test_an_interrupt_while_reading_stays_one():
     with pytest.raises(KeyboardInterrupt), reading(Path("list.txt")):
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("remedy", [None, "export it again"])
+def test_a_pipe_which_may_never_end_is_told_and_not_read(tmp_path, remedy):
+    os.mkfifo(tmp_path / "list.txt")
+    told = pytest.raises(DataError, match=one_line(tmp_path / "list.txt", "pipe"))
+    with told, reading(tmp_path / "list.txt", *([remedy] if remedy else [])):
+        (tmp_path / "list.txt").read_bytes()
+
+
+def test_reading_says_what_the_owner_of_a_file_may_do(tmp_path):
+    told = pytest.raises(DataError, match=one_line("a.json", "broken", "7", "export it again"))
+    with told, reading(tmp_path / "a.json", "export it again"):
+        raise ValueError(7)
+
+
+def test_a_photograph_is_turned_as_its_tag_says_if_asked(tmp_path):
+    stored = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(stored).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "a.png"), stored.transpose(2, 0, 1))
+    turned = np.rot90(stored, -1).transpose(2, 0, 1)
+    assert np.array_equal(read_image(tmp_path / "a.png", upright=True), turned)

@@ -244,6 +244,13 @@ def test_images_and_labels_that_cannot_be_are_told(images, labels, told):
         Given(images, labels).make_set("train")
 
 
+@pytest.mark.parametrize(
+    "labels", [[2.0, 0.0], np.array([2, 0], np.uint8), np.array([2, 0], ">f4"), torch.tensor([2, 0])]
+)
+def test_labels_may_be_whole_numbers_of_any_type(labels):
+    assert Given(colored(2), labels).make_set("train").labels.tolist() == [2, 0]
+
+
 def test_whatever_a_reader_stumbles_over_names_the_folder():
     class Stumbling(Given):
         def read(self, split):

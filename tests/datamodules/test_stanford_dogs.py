@@ -94,3 +94,11 @@ def test_a_label_less_than_images_is_told(root):
     savemat(root / "test_list.mat", {"file_list": tiny._cells(names), "labels": np.array([[1], [2]])})
     with pytest.raises(DataError, match=one_line(root / "test_list.mat", "broken", "fetch it again")):
         StanfordDogs(str(root)).make_set("test")
+
+
+def test_an_image_outside_of_the_folder_is_refused(root):
+    cells = np.empty((1, 1), dtype=object)
+    cells[0, 0] = "../a.jpg"
+    savemat(root / "test_list.mat", {"file_list": cells, "labels": np.array([[1]], dtype=np.uint8)})
+    with pytest.raises(DataError, match=one_line("test_list.mat", "'../a.jpg'", "outside of the folder")):
+        StanfordDogs(str(root)).make_set("test")

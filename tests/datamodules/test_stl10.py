@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import tiny_classification as tiny
@@ -65,4 +67,25 @@ def test_a_file_that_breaks_off_after_an_image_is_told(root, name, told):
 def test_a_label_of_no_class_is_told(root):
     stored(root, "train_y.bin").write_bytes(bytes([2, 10, 1, 11, 8, 3]))
     with pytest.raises(DataError, match=one_line(root, "label 10 ", "10 classes")):
+        STL10(str(root)).make_set("train")
+
+
+def test_a_label_of_0_is_no_class(root):
+    """Classes are stored from 1."""
+    stored(root, "train_y.bin").write_bytes(bytes([2, 0, 1, 5, 8, 3]))
+    with pytest.raises(DataError, match=one_line(root, "label -1 ", "10 classes")):
+        STL10(str(root)).make_set("train")
+
+
+def test_side_files_are_passed_over(root):
+    for name in ("Thumbs.db", ".DS_Store", "class_names.txt", "fold_indices.txt"):
+        stored(root, name).write_bytes(b"\xff\xfe no list")
+    assert len(STL10(str(root)).make_set("train")) == 6
+
+
+@pytest.mark.parametrize("name", ["train_X.bin", "train_y.bin"])
+def test_a_pipe_in_place_of_a_file_is_told(root, name):
+    stored(root, name).unlink()
+    os.mkfifo(stored(root, name))
+    with pytest.raises(DataError, match=one_line(stored(root, name), "pipe")):
         STL10(str(root)).make_set("train")

@@ -74,3 +74,12 @@ def test_a_missing_file_is_named_and_the_other_split_can_be_read(root):
     with pytest.raises(DataError, match=one_line(root / "test_32x32.mat", "not found", "complete?")):
         SVHN(str(root)).make_set("val")
     assert len(SVHN(str(root)).make_set("train")) == 8
+
+
+def test_labels_may_be_of_type_double(root):
+    expected = SVHN(str(root)).make_set("train").labels.tolist()
+    rewrite(root / "train_32x32.mat", lambda x, y: {"X": x, "y": y.astype(float) + 0})
+    assert SVHN(str(root)).make_set("train").labels.tolist() == expected
+    rewrite(root / "train_32x32.mat", lambda x, y: {"X": x, "y": y.astype(float) + 0.5})
+    with pytest.raises(DataError, match=one_line(root, "no whole numbers")):
+        SVHN(str(root)).make_set("train")

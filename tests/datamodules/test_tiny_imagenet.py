@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 import tiny_classification as tiny
-from classified import check_files, names_of
+from classified import as_windows_saves, check_files, names_of
 from one_line import one_line
 
 from datamodules import DataError, TinyImageNet
@@ -106,3 +106,30 @@ def test_no_training_images_at_all_are_told(root):
     shutil.rmtree(root / FOLDER / "train")
     with pytest.raises(DataError, match=one_line(root / FOLDER / "train", "no such folder", "unpack")):
         TinyImageNet(str(root)).make_set("train")
+
+
+def test_lists_are_read_whatever_editor_saved_them(root):
+    before = TinyImageNet(str(root))
+    expected = {split: before.make_set(split) for split in ("train", "val")}
+    for name in ("wnids.txt", "words.txt", "val/val_annotations.txt"):
+        as_windows_saves(root / FOLDER / name)
+    data = TinyImageNet(str(root))
+    for split, other in expected.items():
+        dataset = data.make_set(split)
+        assert list(dataset.images) == list(other.images) and dataset.labels.tolist() == other.labels.tolist()
+    assert data.classes == before.classes
+
+
+def test_side_files_are_passed_over(root):
+    for folder in ("train", "train/n01641577", "train/n01641577/images", "val", "val/images"):
+        for name in ("Thumbs.db", ".DS_Store", "desktop.ini", "._a.JPEG"):
+            (root / FOLDER / folder / name).write_bytes(b"no image")
+    for split, expected in (("train", TRAIN), ("val", VAL)):
+        assert names_of(TinyImageNet(str(root)).make_set(split), root) == [name for name, _ in expected]
+
+
+def test_an_image_outside_of_the_folder_is_refused(root):
+    path = root / FOLDER / "val" / "val_annotations.txt"
+    path.write_text(path.read_text().replace("val_0.JPEG", "../val_0.JPEG", 1))
+    with pytest.raises(DataError, match=one_line(path, "'../val_0.JPEG'", "outside of the folder")):
+        TinyImageNet(str(root)).make_set("val")

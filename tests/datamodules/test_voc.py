@@ -2,6 +2,7 @@ import os
 
 import numpy as np
 import pytest
+from classified import as_windows_saves
 from one_line import one_line
 from PIL import Image
 from tiny_classification import SBD_NAMES, sbd_label, write_sbd
@@ -253,3 +254,10 @@ def test_hidden_files_beside_the_masks_are_left_aside(root, sbd):
     for name in (".DS_Store", f"._{ADDED[0]}.mat"):
         (sbd / name).write_bytes(os.urandom(8))
     assert len(make(root, sbd=str(sbd)).make_set("train")) == 7
+
+
+def test_lists_are_read_whatever_editor_saved_them(root):
+    for split in ("train", "val"):
+        as_windows_saves(in_voc(root, "ImageSets", "Segmentation", f"{split}.txt"))
+    for split in ("train", "val"):
+        assert stems(make(root).make_set(split).images) == VOC_NAMES[split]
