@@ -53,7 +53,7 @@ def check_schedule(maker: Callable[..., LRScheduler]) -> None:
     `OneCycleLR(optimizer, 2000)` has a learning rate of 2000, not a length of 2000 steps.
     """
     if isinstance(maker, partial):
-        maker = maker.args[0] if maker.args else maker.func  # the config's way, and Python's
+        maker = next(filter(inspect.isclass, [*maker.args, maker.func]), maker.func)  # a config's come as an argument
     if inspect.isclass(maker) and maker.__module__.startswith("torch."):
         second = list(inspect.signature(maker).parameters)[1]
         if second not in RUN_LENGTHS:

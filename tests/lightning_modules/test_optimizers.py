@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from torch.optim import SGD, Optimizer, lr_scheduler, swa_utils
 from torch.optim.lr_scheduler import LRScheduler
 
+from cli import main
 from lightning_modules import Classifier, Drops, NetworkError, Triangle
 from lightning_modules.optimizers import check_schedule, make
 from lightning_modules.weights import check_checkpoint
@@ -182,3 +184,72 @@ def test_a_schedule_that_takes_the_number_of_steps_for_something_else_is_refused
                     Classifier(nn.Linear(1, 1), schedule=maker)
     for maker in (Drops, Triangle, functools.partial(Triangle, peak=0.2), lambda optimizer, steps: None):
         check_schedule(maker)
+
+
+# By the command line.
+
+QUICK = [
+    *("--config", "quickstart.yaml", "--model.network.init_args.channels_last", "false", "--trainer.logger", "false"),
+    *("--data.train_samples", "8", "--data.val_samples", "4", "--data.batch_size", "4", "--data.size", "16"),
+    *("--attack.train", "null", "--attack.evaluate", "{}", "--trainer.check_val_every_n_epoch", "1", "--name", "r"),
+    *("--trainer.callbacks", "[]", "--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
+]
+
+
+def warm(optimizer, steps, share=0.5):
+    """As a user would write it."""
+    first = lr_scheduler.LinearLR(optimizer, 0.1, 1.0, 1)
+    return lr_scheduler.SequentialLR(optimizer, [first, lr_scheduler.MultiStepLR(optimizer, [int(steps * share)])], [1])
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SADDLE_DEBUG", raising=False)
+    (tmp_path / "mine.py").write_text(
+        "from torch.optim import Optimizer\n"
+        "from torch.optim.lr_scheduler import LRScheduler, LinearLR, MultiStepLR, SequentialLR\n"
+        + inspect.getsource(warm)
+        .replace("lr_scheduler.", "")
+        .replace(
+            "(optimizer, steps, share=0.5)", "(optimizer: Optimizer, steps: int, share: float = 0.5) -> LRScheduler"
+        )
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--model.schedule", "Drops", "--model.schedule.at", "[1]", "--model.schedule.of", "2"],
+        ["--model.schedule", "mine.warm", "--model.optimizer", "torch.optim.AdamW"],
+    ],
+    ids=lambda options: options[1],
+)
+def test_a_run_is_resumed_and_evaluated(options):
+    main(["fit", *QUICK, *options, "--trainer.max_epochs", "2"])
+    main(["validate", *QUICK, *options, "--ckpt_path", "last", "--sanity", "false"])
+    main(["fit", *QUICK, *options, "--trainer.max_epochs", "3", "--ckpt_path", "last"])
+    saved = torch.load("runs/r/checkpoints/last.ckpt", weights_only=True)
+    assert saved["global_step"] == 6
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model.schedule", "torch.optim.lr_scheduler.OneCycleLR"], "OneCycleLR takes max_lr where a schedule"),
+        (["--model.schedule", "torch.optim.lr_scheduler.ReduceLROnPlateau"], "ReduceLROnPlateau takes mode where"),
+        (["--model.optimizer", "torch.optim.SparseAdam"], "SparseAdam takes sparse gradients only"),
+        (["--model.optimizer", "torch.optim.Muon"], "model.optimizer cannot be made: Muon only supports 2D"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else None,
+)
+def test_what_cannot_train_is_one_line_and_leaves_nothing(capsys, options, message):
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", *QUICK, *options, "--trainer.max_epochs", "1"])
+    assert ended.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert message in line
+    assert not Path("runs").exists()
