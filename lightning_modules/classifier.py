@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from attacks.objectives import cross_entropy, logits_of
 from lightning_modules.counts import DatasetMetrics, Outcome, count
 from lightning_modules.losses import CrossEntropyLoss, Loss
+from lightning_modules.optimizers import check_schedule, make
 from lightning_modules.weights import NetworkError
 
 OptimizerCallable = Callable[[Iterable], Optimizer]
@@ -48,7 +49,7 @@ class Classifier(LightningModule):
             not trained, and their batch norm keeps its statistics.
 
     Raises:
-        NetworkError: if the network has no such part.
+        NetworkError: if the network has no such part, or the schedule cannot be made from these two.
     """
 
     def __init__(
@@ -66,6 +67,8 @@ class Classifier(LightningModule):
         self._freeze()
         self.loss = loss or CrossEntropyLoss()
         self.optimizer = optimizer or partial(SGD, lr=0.02, momentum=0.9, weight_decay=1e-4)
+        if schedule is not None:
+            check_schedule(schedule)
         self.schedule = schedule
         self.lr_multipliers = lr_multipliers or {}
         self.metrics: dict[str, DatasetMetrics] = {}
@@ -161,12 +164,12 @@ class Classifier(LightningModule):
                 groups.setdefault(factors[0] if factors else 1.0, []).append(parameter)
         if not groups:
             raise NetworkError("frozen: nothing of the network is left to train")
-        optimizer = self.optimizer([{"params": parameters} for parameters in groups.values()])
+        optimizer = make(Optimizer, self.optimizer, [{"params": parameters} for parameters in groups.values()])
         for group, factor in zip(optimizer.param_groups, groups, strict=True):
             group["lr"] *= factor
         if self.schedule is None:
             return optimizer
-        scheduler = self.schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        scheduler = make(LRScheduler, self.schedule, optimizer, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _begin(self) -> None:

@@ -60,7 +60,9 @@ class Network(nn.Module):
             (the same with SiLU), `preact_resnet18`, `alexnet_bn`, `mnist_cnn`, `resnet_small` or `fcn_small`.
         num_classes: number of classes C, background included.
         weights: torchvision's name of published weights (`DEFAULT`, `COCO_WITH_VOC_LABELS_V1`, ...), or a file: of
-            torchvision, RobustBench, the `robustness` library, ours, or safetensors. A file's code is never run.
+            torchvision, RobustBench, the `robustness` library, ours, or safetensors, or of another trainer that holds
+            all names of the network under one prefix. A file's code is never run; where it holds two different sets
+            of weights, such as an average, `cli.py convert --part` takes one out of it.
         backbone_weights: the same for the backbone of a segmentation network; random if not given. A file may be that
             of a classifier, such as `imagenet_l2_3_0.pt`.
         aux: give a segmentation network its auxiliary head, used in training only.

@@ -7,12 +7,12 @@ Here tensors and plain containers are made, and whatever else a pickle names bec
 import os
 import pickle
 import tarfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, NoReturn
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import torch
 from torch import Tensor
@@ -21,18 +21,16 @@ from torch import Tensor
 def load_tensors(path: Path) -> Any:
     """What `torch.save` wrote into a file, tensors on the CPU, everything but tensors and plain containers inert.
 
+    Files since torch 1.6 are archives with a checksum of each record, which is compared; torch itself does not look at
+    them. Older files have none, nor have those written after `torch.serialization.set_crc32_options(False)`.
+
     Raises:
-        Exception: of many kinds, if the file is none of `torch.save`.
+        Exception: of many kinds, if the file is none of `torch.save`, or is damaged.
     """
     with path.open("rb") as file:
         head = file.read(4)
     if head == b"PK\x03\x04":
-        records = torch._C.PyTorchFileReader(str(path)).get_all_records()
-        if "constants.pkl" in records:  # torch.load would hand it to torch.jit.load
-            raise ValueError("a TorchScript archive, which holds code")
-        with ZipFile(path) as archive:
-            if any(record.compress_type for record in archive.infolist()):
-                raise ValueError("a compressed archive, which may be of any size")
+        _check_archive(path)
     elif head[:1] != b"\x80" or tarfile.is_tarfile(path):
         raise ValueError("none of torch.save's")
     if os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD"):
@@ -46,6 +44,32 @@ def load_tensors(path: Path) -> Any:
 
     reader = SimpleNamespace(__name__=__name__, Unpickler=Bounded, load=load)
     return torch.load(path, map_location="cpu", pickle_module=reader, weights_only=False)
+
+
+def _check_archive(path: Path) -> None:
+    """Look whether an archive is one that `torch.save` writes, and whole."""
+    with ZipFile(path) as archive:
+        records = archive.infolist()
+        if not any(record.filename.endswith("/data.pkl") for record in records):
+            raise ValueError(f"a zip archive of other things, such as {records[0].filename if records else 'nothing'}")
+        if "constants.pkl" in torch._C.PyTorchFileReader(str(path)).get_all_records():  # torch.load would run it
+            raise ValueError("a TorchScript archive, which holds code")
+        if any(record.compress_type for record in records):
+            raise ValueError("a compressed archive, which may be of any size")
+        if sum(record.file_size for record in records) > path.stat().st_size:
+            raise ValueError("its records are larger than the file")  # they overlap: to read them might take for ever
+        for record in records:
+            if record.CRC:  # 0 where checksums were switched off
+                _check_record(archive, record)
+
+
+def _check_record(archive: ZipFile, record: ZipInfo) -> None:
+    try:
+        with archive.open(record) as content:
+            while content.read(2**18):  # compares the checksum at the end
+                pass
+    except BadZipFile as error:
+        raise ValueError(f"damaged: {record.filename} does not match its checksum") from error
 
 
 class Inert:
@@ -66,8 +90,12 @@ class Inert:
     def extend(self, values: Any) -> None: ...
 
 
-def _tensor(flat: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor | Inert:
+def _tensor(
+    flat: Tensor | Inert, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
+) -> Tensor | Inert:
     """A tensor within the values that the file holds; strides of zero could make it of any size."""
+    if isinstance(flat, Inert):
+        return flat
     tensor = flat.as_strided(size, stride, offset)
     return tensor if tensor.numel() <= flat.numel() else Inert()
 
@@ -77,6 +105,15 @@ def _ordered(pairs: list[Any] | None = None) -> OrderedDict[Any, Any]:
     made: OrderedDict[Any, Any] = OrderedDict(pairs or ())
     if pairs is not None:
         pairs.clear()
+    return made
+
+
+def _counter(counts: Any = None) -> Counter[Any]:
+    """Of numbers by key, such as the epochs in the state of torch's MultiStepLR; they are moved, as above."""
+    made: Counter[Any] = Counter()
+    if isinstance(counts, dict):
+        dict.update(made, counts)
+        counts.clear()
     return made
 
 
@@ -92,6 +129,7 @@ class Unpickler(pickle._Unpickler):
     stack: list[Any]
 
     KNOWN: ClassVar[dict[tuple[str, str], Callable[..., Any]]] = {
+        ("collections", "Counter"): _counter,
         ("collections", "OrderedDict"): _ordered,
         ("torch._utils", "_rebuild_tensor"): _tensor,
         ("torch._utils", "_rebuild_tensor_v2"): _tensor,
@@ -121,7 +159,10 @@ class Unpickler(pickle._Unpickler):
         if size < 0 or sum(self.sizes.values()) > self.limit:
             self.refuse("values that are not in the file")
         storage = self.persistent_load(saved)
-        flat = torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage)
+        try:
+            flat = torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage)
+        except NotImplementedError:  # quantized
+            return Inert()
         return flat.zero_() if len(saved) > 5 else flat  # before torch 1.6 values come last, or never
 
     def byte_array(self) -> bytearray:

@@ -5,92 +5,40 @@ and `normalize.std` where the file has a normaliser.
 """
 
 import argparse
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from lightning_modules.unpickling import Inert, load_tensors
+from lightning_modules.layouts import network_state, plain_state, some
+from lightning_modules.unpickling import Inert
+from lightning_modules.weight_files import NetworkError, read_file, reason
 
 
-class NetworkError(ValueError):
-    """A network that does not exist, or weights that do not fit it; the message says which and what to do."""
-
-    one_line = True
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(
+    path: Path, own: Mapping[str, Tensor] | None = None, whole: bool = True, part: str | None = None
+) -> dict[str, Tensor]:
     """Read the weights of a network from a file; nothing in the file is executed.
 
     Known are state dicts of torchvision and RobustBench, checkpoints of the `robustness` library and of
-    robust-models-transfer, our own checkpoints, and safetensors.
+    robust-models-transfer, our own checkpoints, and safetensors; and whatever else holds all names of `own`.
+
+    Args:
+        path: the file.
+        own, whole, part: see `network_state`.
 
     Raises:
-        NetworkError: if the file is missing, or holds no state dict.
+        NetworkError: if the file is missing, damaged, or holds no state dict, or several.
     """
-    if not os.path.isfile(path):  # Path.is_file() raises where a folder is closed to us
-        raise NetworkError(f"{path}: no such weights file")
-    try:
-        content = load_file(path) if path.suffix == ".safetensors" else load_tensors(path)
-    except Exception as error:  # a broken pickle may raise anything
-        raise NetworkError(f"{path}: not a file of weights ({_reason(error)}); fetch it again") from error
-    state = _state_dict(content, path)
-    for prefix in ("module.", "network."):  # of DataParallel, and of our checkpoints
-        if any(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-    if any(key.startswith("normalizer.") for key in state):
-        state = _of_robustness(state, path)
-    state = {_NORMALISERS.get(key, key): value for key, value in state.items()}
-    if not any(key.startswith("model.") for key in state):
-        state = {key if key.startswith("normalize.") else f"model.{key}": value for key, value in state.items()}
+    state = network_state(read_file(path), path, own, whole, part)
     for key in ("normalize.mean", "normalize.std"):
         if key in state:
             state[key] = state[key].reshape(-1, 1, 1)
     return state
-
-
-_NORMALISERS = {"mean": "normalize.mean", "mu": "normalize.mean", "std": "normalize.std", "sigma": "normalize.std"}
-"""Names of normalisers that are buffers of the architecture itself, in files of RobustBench."""
-
-
-def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    keys = ("state_dict", "model", "model_state_dict")
-    inner = [content[key] for key in keys if isinstance(content, Mapping) and isinstance(content.get(key), Mapping)]
-    state = inner[0] if inner else content
-    if not isinstance(state, Mapping) or not state:
-        raise NetworkError(f"{path}: no state dict; save one with torch.save(network.state_dict(), path)")
-    for key, value in state.items():
-        if not isinstance(key, str) or not key.isprintable() or not isinstance(value, Tensor):
-            shown = f"{key!r:.80}" if isinstance(key, str) else f"a key of type {type(key).__name__}"
-            raise NetworkError(f"{path}: no state dict, {shown} is no tensor's name")
-    return dict(state)
-
-
-def _reason(error: Exception) -> str:
-    """The first line of an error's message, which may quote a file."""
-    return "".join(filter(str.isprintable, str(error).partition("\n")[0])) or "cut short"
-
-
-def _of_robustness(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """The `robustness` library keeps the weights twice, once in its attacker, and the normaliser beside them."""
-    for key, value in state.items():
-        if key.startswith("attacker.model.") and not _same(value, state.get(key.removeprefix("attacker."))):
-            raise NetworkError(f"{path}: {key} and its copy differ; fetch it again")
-    kept = {key: value for key, value in state.items() if key.startswith("model.")}
-    for name in ("mean", "std"):
-        if f"normalizer.new_{name}" not in state:
-            raise NetworkError(f"{path}: normalizer.new_{name} is missing from it; fetch it again")
-        kept[f"normalize.{name}"] = state[f"normalizer.new_{name}"]
-    return kept
-
-
-def _same(one: Tensor, other: Tensor | None) -> bool:
-    return other is not None and one.shape == other.shape and torch.equal(one, other)
 
 
 def load_weights(network: nn.Module, path: Path, keep: Sequence[str] = (), any_normaliser: bool = True) -> None:
@@ -107,7 +55,8 @@ def load_weights(network: nn.Module, path: Path, keep: Sequence[str] = (), any_n
         NetworkError: if the keys or shapes in the file differ from the network's, or its normaliser from one that was
             asked for; it names them.
     """
-    state, own = read_weights(path), network.state_dict()
+    own = network.state_dict()
+    state = read_weights(path, _under("model.", own))
     for part in ("model.aux_classifier.", "model.sub_block1."):  # the latter is never used, in RobustBench either
         if not any(key.startswith(part) for key in own):
             state = {key: value for key, value in state.items() if not key.startswith(part)}
@@ -133,23 +82,19 @@ def load_backbone(network: nn.Module, path: Path, keep: Sequence[str] = ()) -> N
 
     The normaliser comes along: the backbone was trained behind it. Arguments and errors are those of `load_weights`.
     """
-    state = read_weights(path)
-    backbone = {key: value for key, value in state.items() if key.startswith("model.")}
-    if any(key.startswith("model.backbone.") for key in state):
-        backbone = {key: value for key, value in backbone.items() if key.startswith("model.backbone.")}
-    else:
-        head = ("model.fc.", "model.classifier.")
-        backbone = {
-            f"model.backbone.{key.removeprefix('model.')}": value
-            for key, value in backbone.items()
-            if not key.startswith(head)
-        }
-    own = {
-        key: value for key, value in network.state_dict().items() if key.startswith(("model.backbone.", "normalize."))
+    prefix, head = "model.backbone.", ("model.fc.", "model.classifier.")
+    state = {
+        f"{prefix}{key.removeprefix('model.')}" if key.startswith("model.") else key: value
+        for key, value in read_weights(path, _under(prefix, network.state_dict()), whole=False).items()
+        if not key.startswith(head)
     }
-    normaliser = {key: value for key, value in state.items() if key.startswith("normalize.")}
-    state = _fitting(_with_normaliser(backbone | normaliser, own, keep, path), own, path)
+    own = {key: value for key, value in network.state_dict().items() if key.startswith((prefix, "normalize."))}
+    state = _fitting(_with_normaliser(state, own, keep, path), own, path)
     network.load_state_dict(state, strict=False)
+
+
+def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def _with_normaliser(
@@ -177,17 +122,35 @@ def _fitting(state: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> di
         "unexpected": sorted(state.keys() - own.keys()),
         "of another shape": sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape),
     }
-    found = [
-        f"{len(keys)} {kind} ({', '.join(keys[:3])}{', ...' * (len(keys) > 3)})"
-        for kind, keys in problems.items()
-        if keys
-    ]
+    found = [f"{len(keys)} {kind} ({some(keys)})" for kind, keys in problems.items() if keys]
     if found:
         raise NetworkError(f"{path}: the weights do not fit: {'; '.join(found)}; check the name and num_classes")
     for key, value in state.items():
-        if not value.isfinite().all() or (key.endswith("normalize.std") and value.min() <= 0):
-            raise NetworkError(f"{path}: {key} holds values that cannot be computed with; take other weights")
+        wrong = _unusable(key, value, own[key])
+        if wrong is not None:
+            raise NetworkError(f"{path}: {key} {wrong}; take other weights")
     return state
+
+
+def _unusable(key: str, value: Tensor, own: Tensor) -> str | None:
+    """What is wrong with a tensor that is to take the place of the network's own, if anything is."""
+    kinds = [(each.is_floating_point(), each.is_complex()) for each in (value, own)]
+    if kinds[0] != kinds[1] and not key.endswith(".num_batches_tracked"):
+        return f"is {_dtype(value)} where the network's is {_dtype(own)}"
+    value = value.to(own.dtype)
+    if not value.isfinite().all() and own.isfinite().all():
+        return "holds values that cannot be computed with: NaN or infinite"
+    if key.endswith("running_var") and (value < 0).any():
+        return "holds values that cannot be computed with: a variance below 0"
+    if key.endswith("normalize.std") and (value <= 0).any():
+        return "holds values that cannot be computed with: a standard deviation that is not above 0"
+    if key == "normalize.mean" and (value > 1).any():
+        return "is for pixels of 0 to 255; ours are of 0 to 1"
+    return None
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def check_checkpoint(module: nn.Module, path: Path) -> None:
@@ -196,15 +159,16 @@ def check_checkpoint(module: nn.Module, path: Path) -> None:
     Raises:
         NetworkError: if it is none, or of another network; it names missing and unexpected keys.
     """
-    try:
-        content = load_tensors(path)
-    except Exception as error:  # a broken pickle may raise anything
-        raise NetworkError(f"{path}: not a checkpoint of a run ({_reason(error)})") from error
+    content = read_file(path, "a checkpoint of a run")
     if not isinstance(content, Mapping) or "pytorch-lightning_version" not in content:
         raise NetworkError(f"{path}: not a checkpoint of a run; other weights are given as --model.network.weights")
-    if _holds_code(content):
-        raise NetworkError(f"{path}: holds other things than tensors and plain containers; they are not loaded")
-    _fitting(_state_dict(content, path), module.state_dict(), path)
+    for part, value in content.items():
+        if _holds_code(value):
+            raise NetworkError(
+                f"{path}: {part!r:.80} holds other things than tensors and plain containers; they are not loaded. "
+                "The weights alone can be given as --model.network.weights"
+            )
+    _fitting(plain_state(content.get("state_dict"), path), module.state_dict(), path)
 
 
 def _holds_code(value: Any) -> bool:
@@ -221,8 +185,13 @@ def _holds_code(value: Any) -> bool:
     return False
 
 
-def convert(source: Path, target: Path) -> None:
+def convert(source: Path, target: Path, part: str | None = None) -> None:
     """Write the weights of any file that `read_weights` takes to a safetensors file, whole or not at all.
+
+    Args:
+        source: the file to read.
+        target: the file to write.
+        part: the prefix to take, where the source holds several networks, such as `state_dict_ema`.
 
     Raises:
         NetworkError: if the source is no file of weights, the target's name does not end in `.safetensors`, or it
@@ -230,11 +199,11 @@ def convert(source: Path, target: Path) -> None:
     """
     if target.suffix != ".safetensors":
         raise NetworkError(f"{target}: the name of a safetensors file ends in .safetensors")
-    state = {key: value.contiguous().clone() for key, value in read_weights(source).items()}
+    state = {key: value.contiguous().clone() for key, value in read_weights(source, part=part).items()}
     try:
         content = save(state, {"format": "pt", "source": source.name})  # save_file() makes files that only we may read
     except (KeyError, ValueError) as error:
-        raise NetworkError(f"{source}: safetensors cannot hold all of it ({_reason(error)})") from error
+        raise NetworkError(f"{source}: safetensors cannot hold all of it ({reason(error)})") from error
     temporary = target.with_name(f".{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -244,7 +213,7 @@ def convert(source: Path, target: Path) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise NetworkError(f"{target}: cannot be written ({_reason(error)})") from error
+        raise NetworkError(f"{target}: cannot be written ({reason(error)})") from error
 
 
 def main(args: list[str]) -> None:
@@ -252,6 +221,7 @@ def main(args: list[str]) -> None:
     parser = argparse.ArgumentParser("cli.py convert", description=main.__doc__)
     parser.add_argument("source", type=Path, help="a published checkpoint, such as imagenet_l2_3_0.pt, or one of a run")
     parser.add_argument("target", type=Path, help="the file to write, NAME.safetensors")
+    parser.add_argument("--part", help="what to take of a file with several sets of weights, such as state_dict_ema")
     options = parser.parse_args(args)
-    convert(options.source, options.target)
+    convert(options.source, options.target, options.part)
     print(options.target.resolve())

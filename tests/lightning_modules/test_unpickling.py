@@ -5,6 +5,7 @@ import copyreg
 import io
 import os
 import pickle
+import re
 import resource
 import struct
 import sys
@@ -239,7 +240,9 @@ def test_a_tar_archive_is_refused():
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     assert Path("w.pt").read_bytes()[:1] == b"\x80"
-    assert "none of torch.save's" in refused(Path("w.pt"))
+    assert "a tar archive" in refused(Path("w.pt"))
+    with pytest.raises(ValueError, match=r"none of torch.save's"):
+        load_tensors(Path("w.pt"))
     assert not Path("planted").exists()
     with pytest.raises(TypeError):
         torch.load("w.pt", weights_only=False)
@@ -361,6 +364,83 @@ def test_a_compressed_archive_is_refused():
             archive.writestr(name, honest.read(name))
     is_read(Path("w.pt"))
     assert "a compressed archive" in refused(Path("z.pt"))
+
+
+# Damage.
+
+
+def test_a_flipped_bit_is_told_or_without_effect():
+    """Torch itself does not compare the checksums of its archives."""
+    saved = {"w": torch.rand(64, generator=torch.Generator().manual_seed(0))}
+    torch.save(saved, "w.pt")
+    whole = Path("w.pt").read_bytes()
+    values = whole.index(saved["w"].numpy().tobytes())
+    told = 0
+    for at in [*range(0, len(whole), 29), *range(values, values + 256, 7)]:
+        damaged = bytearray(whole)
+        damaged[at] ^= 4
+        Path("d.pt").write_bytes(damaged)
+        try:
+            state = read_weights(Path("d.pt"))
+        except NetworkError as error:
+            assert re.fullmatch(one_line("d.pt"), str(error))
+            told += 1
+        else:
+            assert not values <= at < values + 256
+            assert state.keys() == {"model.w"} and torch.equal(state["model.w"], saved["w"])
+    assert told > 40
+    Path("d.pt").write_bytes(whole[:values] + bytes([whole[values] ^ 1]) + whole[values + 1 :])
+    assert "damaged: w/data/0 does not match its checksum" in refused(Path("d.pt"))
+    assert not torch.equal(torch.load("d.pt")["w"], saved["w"])  # it does matter
+
+
+def test_an_archive_without_checksums_is_read():
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"w": VALUES}, "w.pt")
+    finally:
+        torch.serialization.set_crc32_options(before)
+    with zipfile.ZipFile("w.pt") as archive:
+        assert not any(record.CRC for record in archive.infolist())
+    is_read(Path("w.pt"))
+
+
+def test_records_that_overlap_are_refused():
+    """A small file could ask for the same values again and again."""
+    write(Path("w.pt"), "zip", beside("zip", b"N"), torch.zeros(1000))
+    with zipfile.ZipFile("w.pt", "a") as archive:
+        again = archive.getinfo("archive/data/0")
+        archive.filelist += [again] * 9
+        archive._didModify = True
+    assert "records are larger than the file" in refused(Path("w.pt"))
+
+
+def test_an_archive_of_other_things_is_told():
+    with zipfile.ZipFile("w.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("folder/w.pt", "text")
+    assert "a zip archive of other things, such as folder/w.pt" in refused(Path("w.pt"))
+    with zipfile.ZipFile("w.pt", "w"):
+        pass
+    refused(Path("w.pt"))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_counter_is_a_plain_container(form):
+    """Torch keeps the epochs of MultiStepLR in one."""
+    counter = Counter({3: 1, 7: 2})
+    torch.save({"model": {"w": VALUES}, "c": counter}, "w.pt", _use_new_zipfile_serialization=form == "zip")
+    made = load_tensors(Path("w.pt"))["c"]
+    assert type(made) is Counter and made == counter
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_many_counters_of_the_same_numbers_are_few(form):
+    """Else a file could ask for as many copies of a large one as it has lines."""
+    numbers = b"}q\x07(" + b"".join(number(i) + b"K\x01" for i in range(9)) + b"u0"
+    copies = b"(" + (found("collections", "Counter") + b"(h\x07tR") * 3 + b"t"
+    write(Path("w.pt"), form, beside(form, numbers + copies))
+    assert [len(each) for each in load_tensors(Path("w.pt"))["extra"]] == [9, 0, 0]
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -16,7 +16,7 @@ from torchvision import models
 from cli import main
 from lightning_modules import Network, NetworkError
 from lightning_modules.network import IMAGENET_MEAN, IMAGENET_STD, Normalize
-from lightning_modules.weights import convert, load_backbone, load_weights, read_weights
+from lightning_modules.weights import _unusable, check_checkpoint, convert, load_backbone, load_weights, read_weights
 
 
 class Tiny(nn.Module):
@@ -162,7 +162,6 @@ def test_tensors_that_are_no_state_dict_are_refused(tmp_path, content):
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
     assert refused(tmp_path / "weights.pt").endswith("no such weights file")
-    assert refused(tmp_path).endswith("no such weights file")
     assert refused(tmp_path / ("long" * 100)).endswith("no such weights file")
 
 
@@ -271,6 +270,50 @@ def test_values_that_cannot_be_computed_with_are_refused(tmp_path, key, value):
     torch.save(state, path)
     with pytest.raises(NetworkError, match=one_line("weights.pt", key, "cannot be computed with")):
         Network("resnet18", 4, weights=str(path))
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "message"),
+    [
+        ("model.1.running_var", lambda value: value - 10, "a variance below 0"),
+        ("model.0.weight", lambda value: value.double() * 1e300, "NaN or infinite"),
+        ("model.0.weight", lambda value: value.to(torch.int8), "is int8 where the network's is float32"),
+        ("model.0.bias", lambda value: value > 0, "is bool where the network's is float32"),
+        ("model.0.bias", lambda value: value.to(torch.cfloat), "is complex64 where the network's is float32"),
+        ("model.0.bias", lambda value: value[:0], "of another shape (model.0.bias)"),
+        ("model.0.bias", lambda value: value.to_sparse(), "'model.0.bias' is no plain tensor"),
+        ("model.0.bias", lambda value: value.to("meta"), "'model.0.bias' is no plain tensor"),
+        ("model.0.bias", lambda value: value.numpy(), "'model.0.bias' is no plain tensor"),
+        ("normalize.mean", lambda value: value * 255, "is for pixels of 0 to 255; ours are of 0 to 1"),
+    ],
+)
+def test_tensors_of_another_kind_are_refused(tmp_path, key, change, message):
+    state = other().state_dict()
+    state[key] = change(state[key])
+    torch.save(state, tmp_path / "weights.pt")
+    assert message in refused(tmp_path / "weights.pt")
+
+
+@pytest.mark.filterwarnings("ignore:.*quantize")
+def test_quantized_weights_are_refused(tmp_path):
+    state = other().state_dict()
+    state["model.0.bias"] = torch.quantize_per_tensor(state["model.0.bias"], 0.1, 0, torch.qint8)
+    torch.save(state, tmp_path / "weights.pt")
+    assert "'model.0.bias' is no plain tensor" in refused(tmp_path / "weights.pt")
+
+
+def test_a_variance_of_0_is_one():
+    """Of a channel that is never active."""
+    assert _unusable("model.1.running_var", torch.zeros(3), torch.ones(3)) is None
+
+
+def test_a_counter_may_be_of_any_type(tmp_path):
+    """Averaged weights average them too."""
+    module, saved = small(), other().state_dict()
+    saved["model.1.num_batches_tracked"] = torch.tensor(7.6)
+    torch.save(saved, tmp_path / "weights.pt")
+    load_weights(module, tmp_path / "weights.pt")
+    assert module.model[1].num_batches_tracked == 7
 
 
 def test_a_backbone_brings_its_normaliser(tmp_path):
@@ -389,6 +432,67 @@ def test_an_auxiliary_head_in_the_file_is_left_out_of_a_network_without_one(tmp_
         Network(name, 3, weights=path, aux=True)
 
 
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "network.model._orig_mod.", "encoder.net."])
+def test_a_backbone_is_found_under_any_prefix(tmp_path, resnet50, fcn, prefix):
+    state = prefixed(prefix, resnet50.state_dict())
+    torch.save({"state_dict": state, "optimizer": {}}, tmp_path / "weights.pt")
+    for value in fcn.model.backbone.state_dict().values():
+        value.zero_()
+    load_backbone(fcn, tmp_path / "weights.pt")
+    expected = {key: value for key, value in resnet50.state_dict().items() if not key.startswith("fc.")}
+    assert same(fcn.model.backbone, expected)
+
+
+def test_the_backbone_of_a_segmentation_network_is_no_classifier(tmp_path, fcn):
+    torch.save(fcn.state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(NetworkError, match=one_line("weights.pt", "2 missing (model.fc.bias, model.fc.weight)")):
+        Network("resnet50", 21, weights=str(tmp_path / "weights.pt"))
+
+
+def test_a_classifiers_features_are_a_backbone(tmp_path):
+    """MobileNet's lie under another name in it."""
+    classifier = trained(models.mobilenet_v3_large(num_classes=3))
+    torch.save(classifier.state_dict(), tmp_path / "weights.pt")
+    network = Network("lraspp_mobilenet_v3_large", 5, backbone_weights=str(tmp_path / "weights.pt"))
+    assert same(network.model.backbone, classifier.features.state_dict())
+
+
+# Checkpoints of a run.
+
+
+def checkpoint(**more):
+    return {"pytorch-lightning_version": "2", "state_dict": other().state_dict(), **more}
+
+
+def test_a_damaged_checkpoint_is_told(tmp_path):
+    path = tmp_path / "last.ckpt"
+    torch.save(checkpoint(optimizer_states=[{"state": {0: {"momentum_buffer": torch.ones(64)}}}]), path)
+    check_checkpoint(small(), path)
+    whole = path.read_bytes()
+    at = whole.index(torch.ones(64).numpy().tobytes())
+    path.write_bytes(whole[: at + 9] + b"x" + whole[at + 10 :])
+    assert "not a checkpoint of a run (damaged: " in refused(path, load=check_checkpoint)
+
+
+@pytest.mark.parametrize("value", [1.0, float("inf")])
+def test_a_networks_own_infinite_values_may_stay(tmp_path, value):
+    """Such as a mask of -inf; what was finite must be."""
+    module = nn.Module()
+    module.register_buffer("mask", torch.tensor([value, 0.0]))
+    state = {"mask": torch.tensor([float("inf"), 0.0])}
+    torch.save({"pytorch-lightning_version": "2", "state_dict": state}, tmp_path / "last.ckpt")
+    if value == 1:
+        assert "NaN or infinite" in refused(tmp_path / "last.ckpt", module, check_checkpoint)
+    else:
+        check_checkpoint(module, tmp_path / "last.ckpt")
+
+
+def test_what_in_a_checkpoint_is_not_loaded_is_named(tmp_path):
+    torch.save(checkpoint(callbacks={"A": {"path": tmp_path}}), tmp_path / "last.ckpt")
+    message = refused(tmp_path / "last.ckpt", load=check_checkpoint)
+    assert "'callbacks' holds other things" in message and "--model.network.weights" in message
+
+
 # Safetensors.
 
 
@@ -423,6 +527,19 @@ def test_convert_takes_weights_that_share_memory_or_lie_in_another_order(tmp_pat
     state = read_weights(tmp_path / "weights.safetensors")
     assert state.keys() == prefixed("model.", saved).keys()
     assert all(torch.equal(state[f"model.{name}"], value) for name, value in saved.items())
+
+
+def test_convert_takes_one_of_several_sets_of_weights(tmp_path, capsys):
+    source, target = tmp_path / "weights.pt", tmp_path / "weights.safetensors"
+    torch.save({"state_dict": small().state_dict(), "state_dict_ema": other().state_dict()}, source)
+    assert "--part state_dict_ema`" in error_of(capsys, source, target)
+    main(["convert", str(source), str(target), "--part", "state_dict_ema"])
+    assert capsys.readouterr().out.strip() == str(target)
+    assert load_file(target).keys() == other().state_dict().keys()
+    module = small()
+    load_weights(module, target)
+    assert same(module, other().state_dict())
+    assert "nothing in it begins with ema" in error_of(capsys, source, target, "--part", "ema")
 
 
 def test_an_existing_target_is_replaced_whole(tmp_path):
