@@ -19,14 +19,22 @@ from attacks.margins import DLR, TargetedDLR
 from attacks.noise import GaussianNoise
 from attacks.objectives import CrossEntropy, KLDivergence, Objective
 from attacks.pgd import FGSM, IFGSM, PGD
-from attacks.segmentation import BalancedMaskedCrossEntropy, CosPGD, JensenShannon, MaskedCrossEntropy, SegPGD
+from attacks.segmentation import (
+    BalancedMaskedCrossEntropy,
+    CosPGD,
+    CosPGDLoss,
+    JensenShannon,
+    MaskedCrossEntropy,
+    SegPGD,
+    SegPGDLoss,
+)
 from attacks.square import Square
 from attacks.universal import UAP, Universal
 
 __all__ = [
     "APGD", "DLR", "FAB", "FGSM", "IFGSM", "L2", "LBFGS", "PGD", "SEA", "UAP", "Adversary", "AttackCallable",
-    "AutoAttack", "BalancedMaskedCrossEntropy", "Box", "Constraint", "CosPGD", "Cost", "CrossEntropy", "DataFreeUAP",
-    "DeepFool", "Ensemble", "GaussianNoise", "Intersection", "JensenShannon", "KLDivergence", "Linf",
-    "MaskedCrossEntropy", "Objective", "Region", "SegPGD", "Square", "TargetedAPGD", "TargetedDLR", "Transfer",
-    "Universal", "counted", "projected_gradient", "undisturbed",
+    "AutoAttack", "BalancedMaskedCrossEntropy", "Box", "Constraint", "CosPGD", "CosPGDLoss", "Cost", "CrossEntropy",
+    "DataFreeUAP", "DeepFool", "Ensemble", "GaussianNoise", "Intersection", "JensenShannon", "KLDivergence", "Linf",
+    "MaskedCrossEntropy", "Objective", "Region", "SegPGD", "SegPGDLoss", "Square", "TargetedAPGD", "TargetedDLR",
+    "Transfer", "Universal", "counted", "projected_gradient", "undisturbed",
 ]  # fmt: skip

@@ -15,10 +15,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
-from attacks import Adversary, AttackCallable, Ensemble, undisturbed
+from attacks import Adversary, AttackCallable, Ensemble, Transfer, undisturbed
 from attacks.adversary import outside_inference
-from attacks.constraints import Ball
+from attacks.constraints import Ball, Number
 from attacks.cost import counted
+from attacks.ensemble import parts
 from attacks.seeds import mix
 from callbacks.preparation import prepare
 
@@ -46,10 +47,12 @@ class Attack(Callback):
             are; logged as `attack/eps`.
         worst: groups of evaluation attacks by name, such as `{sea: [sea_mce, sea_mce_bal, sea_js]}`: `validate` and
             `test` measure the worst of a group, image by image, under its name.
+        eps: radius of all evaluation attacks in place of their own, `0.06` or `8/255`; step sizes grow along. The
+            training attack keeps its own.
 
     Raises:
-        ValueError: on a setting out of its range, a name that is no word, a group of attacks that are not there, or a
-            warm-up of an attack without `Linf` or `L2`.
+        ValueError: on a setting out of its range, a name that is no word, a group of attacks that are not there, a
+            warm-up of an attack without `Linf` or `L2`, or an eps for evaluation attacks without, or of several radii.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Attack(Callback):
         fraction: float = 1.0,
         warm_up: float = 0.0,
         worst: dict[str, list[str]] | None = None,
+        eps: Number | None = None,
     ) -> None:
         if not 0 <= fraction <= 1:
             raise ValueError(f"fraction={fraction}: the share of attacked samples lies between 0 and 1")
@@ -78,7 +82,7 @@ class Attack(Callback):
                 known = ", ".join(sorted(versions))
                 raise ValueError(f"worst: {name}: {group} must name some of {known}, and {name} none of them")
         self.train = train
-        self.evaluate = evaluate or {}
+        self.evaluate = with_eps(evaluate or {}, eps) if eps is not None else evaluate or {}
         self.fraction = fraction
         self.warm_up = warm_up
         self.worst = worst or {}
@@ -169,12 +173,43 @@ def ball_of(attack: AnyAttack | None) -> Ball | None:
 
 
 def scaled(attack: Any, factor: float) -> Any:
-    """A copy of an attack that has a ball, with `factor` times its eps and step size."""
-    attack = copy.deepcopy(attack)  # what it is made of may share the ball, as in AutoAttack
-    attack.constraint.eps *= factor
-    if hasattr(attack, "step_size"):
-        attack.step_size *= factor
+    """A copy of an attack with `factor` times its eps and step size, and so of the attacks that it is made of."""
+    networks = {id(network): network for _, network in parts(attack) if network is not None}
+    attack = copy.deepcopy(attack, networks)  # which are not copied
+    for ball in balls_of(attack):
+        ball.eps *= factor
+    for part in {id(part): part for part, _ in parts(attack)}.values():
+        if getattr(part, "step_size", None) is not None:
+            part.step_size *= factor
     return attack
+
+
+def balls_of(attack: AnyAttack) -> list[Ball]:
+    """The balls of an attack and of those it is made of, each once: they may share one, as in AutoAttack."""
+    found = (ball_of(part) for part, _ in parts(attack))
+    return list({id(ball): ball for ball in found if ball is not None}.values())
+
+
+def with_eps(attacks: dict[str, AnyAttack], eps: Number) -> dict[str, AnyAttack]:
+    """Copies of attacks whose radius is `eps`, and whose step sizes are as many times larger.
+
+    Raises:
+        ValueError: if one of them has no `Linf` or `L2`, if they differ in norm or radius, or have none above 0.
+    """
+    for name, attack in attacks.items():
+        for part, _ in parts(attack):
+            if ball_of(part) is None and not isinstance(part, Ensemble | Transfer):
+                raise ValueError(f"eps={eps}: {name}, {part!r}, has no constraint Linf or L2; leave eps out")
+    balls = [ball for attack in attacks.values() for ball in balls_of(attack)]
+    kinds = sorted({(type(ball).__name__, ball.eps) for ball in balls})
+    if len(kinds) != 1 or balls[0].eps == 0:
+        found = ", ".join(f"{norm} {radius:.4g}" for norm, radius in kinds) or "none"
+        raise ValueError(f"eps={eps}: the evaluation attacks must have one norm and radius, not {found}; leave eps out")
+    wanted = type(balls[0])(eps).eps
+    result = {name: scaled(attack, wanted / balls[0].eps) for name, attack in attacks.items()}
+    for ball in (ball for attack in result.values() for ball in balls_of(attack)):
+        ball.eps = wanted  # to the last digit
+    return result
 
 
 def is_logged(trainer: Trainer, batch_idx: int) -> bool:

@@ -91,11 +91,27 @@ def test_a_protocol_measures_its_attacks_and_no_others(protocol, tmp_path, monke
         few = {"steps": 3, "queries": 3}
         for option in few.keys() & attack["init_args"].keys():
             args += [f"--attack.evaluate.{name}.init_args.{option}", str(few[option])]
+    one_radius = protocol.stem != "eval_eps_sweep"
+    args += ["--attack.eps", "11/255"] * one_radius
     main(["test", "--config", "quickstart.yaml", "--config", protocol.name, *SMALL, *args])
     results = json.loads(Path("runs", f"quickstart_{protocol.stem}", "results.json").read_text())
     expected = ["clean", *content["evaluate"], *content.get("worst", {})]
     assert list(results["metrics"]) == expected
     assert results["cost"].keys() == content["evaluate"].keys()
+    eps = {name: attack["constraint"]["eps"] for name, attack in results["attacks"].items()}
+    assert eps.pop("train") == 0.06
+    assert set(eps.values()) == ({11 / 255} if one_radius else {1 / 255, 2 / 255, 4 / 255, 8 / 255})
+    assert "--attack.eps" in protocol.read_text(), "a protocol says how it is had at another radius"
+
+
+def test_a_protocol_of_several_radii_takes_no_other(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = ["--config", "quickstart.yaml", "--config", "eval_eps_sweep.yaml"]
+    with pytest.raises(SystemExit):
+        main(["test", *config, *SMALL, "--attack.eps", "0.06"])
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert "eps=0.06: the evaluation attacks must have one norm and radius, not Linf 0.003922, Linf 0.007843" in line
+    assert not Path("runs").exists()
 
 
 def command_base(protocol):

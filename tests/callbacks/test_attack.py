@@ -4,7 +4,8 @@ from lightning.pytorch import Callback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from attacks import FGSM, L2, PGD, AutoAttack, GaussianNoise, KLDivergence, Linf
+from attacks import FGSM, L2, PGD, AutoAttack, Ensemble, GaussianNoise, KLDivergence, Linf, Transfer
+from attacks.ensemble import parts
 from attacks.seeds import mix
 from callbacks import Attack
 from callbacks.attack import scaled
@@ -242,6 +243,62 @@ def test_a_warm_up_reaches_what_an_attack_is_made_of():
     smaller = scaled(attack, 0.25)
     assert {part.constraint.eps for part in (smaller, *smaller.attacks)} == {0.025}
     assert {part.constraint.eps for part in (attack, *attack.attacks)} == {0.1}
+
+
+def test_a_warm_up_reaches_the_steps_of_what_an_attack_is_made_of_once_each(pixel_network):
+    pgd = PGD(Linf(0.1), steps=2, step_size=0.04)
+    attack = Ensemble([pgd, pgd, Transfer(pgd, pixel_network)])
+    smaller = scaled(attack, 0.5)
+    found = [part for part, _ in parts(smaller) if isinstance(part, PGD)]
+    assert {(part.constraint.eps, part.step_size) for part in found} == {(0.05, 0.02)} and len(found) == 3
+    assert smaller.attacks[2].surrogate is pixel_network
+    assert (pgd.constraint.eps, pgd.step_size) == (0.1, 0.04)
+
+
+def test_one_argument_sets_the_radius_of_all_evaluation_attacks(pixel_network):
+    ball = Linf(0.03)
+    train = PGD(ball, steps=3, step_size=0.01)
+    evaluate = {
+        "pgd": train,
+        "fgsm": FGSM(ball),
+        "autoattack": AutoAttack(ball),
+        "others": Ensemble([PGD(Linf("0.03"), steps=10), Transfer(PGD(ball, steps=5), pixel_network)]),
+    }
+    attack = Attack(train, evaluate, eps="8/255")
+    found = [part for each in attack.evaluate.values() for part, _ in parts(each)]
+    assert {part.constraint.eps for part in found if hasattr(part, "constraint")} == {8 / 255}
+    grown = (8 / 255) / 0.03
+    expected = [0.01 * grown, 0.03 * grown, 0.0075 * grown, 0.015 * grown]
+    assert [part.step_size for part in found if isinstance(part, PGD)] == pytest.approx(expected)
+    assert attack.train is train and (train.step_size, ball.eps) == (0.01, 0.03), "the training attack is untouched"
+    assert Attack(train, evaluate).evaluate is evaluate
+    assert repr(Attack(evaluate={"pgd": train}, eps=0.06).evaluate["pgd"].constraint) == "Linf(eps=0.06)"
+
+
+def test_an_evaluation_at_another_radius_stays_in_it(make_trainer, noise_loader, pixel_network):
+    spy = Spy()
+    trainer = make_trainer(callbacks=[Attack(evaluate={"pgd": PGD3}, eps=0.1), spy])
+    trainer.test(Classifier(pixel_network), noise_loader(), verbose=False)
+    moved = max(float((batch["attacked"]["pgd"] - batch["image"]).abs().max()) for batch in spy.batches)
+    assert EPS < moved <= 0.1 + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "eps", "message"),
+    [({"noise": GaussianNoise(0.1)}, 0.1, r"eps=0.1: noise, GaussianNoise\(std=0.1\), has no constraint Linf or L2"),
+     ({"two": Ensemble([PGD3, GaussianNoise(0.1)])}, 0.1, r"two, GaussianNoise\(std=0.1\), has no constraint"),
+     ({"a": lambda network, image, label, seed=None, region=None: image}, 0.1, "a, <function .*has no constraint"),
+     ({"a": FGSM(Linf(0.1)), "b": FGSM(Linf(0.2))}, 0.3, r"must have one norm and radius, not Linf 0.1, Linf 0.2;"),
+     ({"a": FGSM(Linf(0.1)), "b": FGSM(L2(0.1))}, 0.3, "not L2 0.1, Linf 0.1; leave eps out"),
+     ({"a": FGSM(Linf(0))}, 0.3, "not Linf 0; leave eps out"),
+     ({}, 0.3, "must have one norm and radius, not none"),
+     ({"a": FGSM(Linf(0.1))}, 8, "write 8/255"),
+     ({"a": FGSM(Linf(0.1))}, "much", "'much' is no number")],
+)  # fmt: skip
+def test_a_radius_that_not_all_can_have_is_refused_in_one_line(evaluate, eps, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        Attack(PGD3, evaluate, eps=eps)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("train", [FGSM(L2(0.5)), PGD(L2(0.5), steps=2)])
