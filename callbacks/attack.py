@@ -4,6 +4,7 @@ A batch is a dict, and its items are replaced before the LightningModule sees th
 """
 
 import copy
+import inspect
 import math
 import os
 import re
@@ -15,9 +16,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
-from attacks import Adversary, AttackCallable, Ensemble, undisturbed
-from attacks.adversary import outside_inference
-from attacks.constraints import Ball
+from attacks import Adversary, AttackCallable, Ensemble
+from attacks.adversary import attacked
+from attacks.contract import ball_of
 from attacks.cost import counted
 from attacks.seeds import mix
 from callbacks.preparation import prepare
@@ -48,8 +49,8 @@ class Attack(Callback):
             `test` measure the worst of a group, image by image, under its name.
 
     Raises:
-        ValueError: on a setting out of its range, a name that is no word, a group of attacks that are not there, or a
-            warm-up of an attack without `Linf` or `L2`.
+        ValueError: on a setting out of its range, a name that is no word, a group of attacks that are not there, a
+            warm-up of an attack without `Linf` or `L2`, or an attack that cannot be called like one.
     """
 
     def __init__(
@@ -77,6 +78,11 @@ class Attack(Callback):
             if name in versions or not group or not versions.issuperset(group):
                 known = ", ".join(sorted(versions))
                 raise ValueError(f"worst: {name}: {group} must name some of {known}, and {name} none of them")
+        for place, attack in {
+            "train": train,
+            **{f"evaluate.{name}": each for name, each in (evaluate or {}).items()},
+        }.items():
+            _require_arguments(place, attack)
         self.train = train
         self.evaluate = evaluate or {}
         self.fraction = fraction
@@ -116,11 +122,8 @@ class Attack(Callback):
         for name, attack in self.evaluate.items():
             wait_for(pl_module.device)
             started = time.perf_counter()
-            try:
-                with counted(network) as cost:
-                    batch["attacked"][name] = perturbed(attack, network, batch)
-            except ValueError as error:  # an attack that is not for such labels, or for so few classes
-                raise MisconfigurationException(f"attack.evaluate.{name}: {error}") from error
+            with counted(network) as cost:
+                batch["attacked"][name] = perturbed(attack, network, batch, f"attack.evaluate.{name}")
             wait_for(pl_module.device)
             batch["cost"][name] = cost.forwards, cost.backwards, time.perf_counter() - started
             if isinstance(attack, Ensemble):
@@ -142,30 +145,29 @@ class Attack(Callback):
         """Attack `fraction` of the samples; which ones depends on their seeds alone."""
         network = pl_module.get_submodule("network")
         if self.fraction == 1:
-            return perturbed(attack, network, batch, seed)
+            return perturbed(attack, network, batch, "attack.train", seed)
         chosen = mix(seed, 1).double() / 2.0**64 + 0.5 < self.fraction
         image = batch["image"].clone()
         if chosen.any():
             part: dict[str, Any] = {key: batch[key][chosen] for key in ("image", "label", "region") if key in batch}
-            image[chosen] = perturbed(attack, network, part, seed[chosen])
+            image[chosen] = perturbed(attack, network, part, "attack.train", seed[chosen])
         return image
 
 
-def perturbed(attack: AnyAttack, network: nn.Module, batch: dict[str, Any], seed: Tensor | None = None) -> Tensor:
-    """A batch's image under an attack, ours or anybody's; by default with the noise of evaluation."""
-    image, label, region = batch["image"], batch["label"], batch.get("region")
+def perturbed(
+    attack: AnyAttack, network: nn.Module, batch: dict[str, Any], name: str, seed: Tensor | None = None
+) -> Tensor:
+    """A batch's image under an attack, ours or anybody's; by default with the noise of evaluation.
+
+    Raises:
+        MisconfigurationException: on an attack that is not for such a batch, or breaks its contract; it begins with
+            `name`, the attack's place in the config.
+    """
     seed = mix(_run_seed(), batch["index"]) if seed is None else seed
-    if isinstance(attack, Adversary):  # leaves the network as it was by itself
-        return attack(network, image, label, seed=seed, region=region)
-    with undisturbed(network):
-        image, label = outside_inference(image), outside_inference(label)
-        return attack(network, image, label, seed=seed, region=region).detach()
-
-
-def ball_of(attack: AnyAttack | None) -> Ball | None:
-    """The ball an attack stays in, if it has one."""
-    constraint = getattr(attack, "constraint", None)
-    return constraint if isinstance(constraint, Ball) else None
+    try:
+        return attacked(attack, network, batch["image"], batch["label"], seed, batch.get("region"))
+    except ValueError as error:
+        raise MisconfigurationException(f"{name}: {error}") from error
 
 
 def scaled(attack: Any, factor: float) -> Any:
@@ -175,6 +177,16 @@ def scaled(attack: Any, factor: float) -> Any:
     if hasattr(attack, "step_size"):
         attack.step_size *= factor
     return attack
+
+
+def _require_arguments(place: str, attack: AnyAttack | None) -> None:
+    try:
+        if attack is not None:
+            inspect.signature(attack).bind(None, None, None, seed=None, region=None)
+    except TypeError as error:
+        raise ValueError(
+            f"{place}: {attack!r} must be callable as attack(network, image, label, seed=None, region=None): {error}"
+        ) from None
 
 
 def is_logged(trainer: Trainer, batch_idx: int) -> bool:

@@ -144,7 +144,7 @@ def test_a_foreign_attack_cannot_disturb_training(make_trainer, noise_loader, pi
         image = (image + 0.01 * torch.randn_like(image)).requires_grad_()
         network.eval()
         nn.functional.cross_entropy(network(image), label, ignore_index=255).backward()
-        return image + 0.01 * image.grad.sign()
+        return (image + 0.01 * image.grad.sign()).clamp(0, 1)
 
     class Before(Callback):
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
