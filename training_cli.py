@@ -61,10 +61,10 @@ class SaveConfig(SaveConfigCallback):
 
 
 class _Checkpoint(ModelCheckpoint):
-    """Keeps what an exception interrupts, once there is something that has been trained."""
+    """Keeps what an exception interrupts, once there is something that has been trained, and has not diverged."""
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if trainer.global_step:
+        if trainer.global_step and all(weight.isfinite().all() for weight in pl_module.parameters()):
             super().on_exception(trainer, pl_module, exception)
 
 

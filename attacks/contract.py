@@ -1,6 +1,7 @@
 """What an attack promises, and the look at whether it kept it: its image is measured, and trained on, as it comes."""
 
 import math
+import re
 from collections.abc import Callable
 
 import torch
@@ -32,7 +33,7 @@ def checked(
     seed: Tensor,
     region: Tensor | None,
 ) -> Tensor:
-    """Run an attack on copies of what it is given, and look at what comes back; one wait for a GPU in all.
+    """Run an attack on copies of what it is given, and look at what comes back; a wait for a GPU or two.
 
     Inside `undisturbed(network)`.
 
@@ -60,7 +61,7 @@ def checked(
             raise
         raise AttackError("it called `sys.exit`: raise an error instead") from error
     except RuntimeError as error:
-        if "grad" not in str(error) or _has_gradient(network, image):
+        if not re.search("grad|graph", str(error)) or _has_gradient(network, image):
             raise
         raise AttackError(
             "the network's logits have no gradient to the image (is there a detach, a no_grad or a rounding in it?): "
@@ -132,8 +133,10 @@ def _has_gradient(network: nn.Module, image: Tensor) -> bool:
 
 
 def _digest(network: nn.Module) -> Tensor:
-    """A number for each weight tensor, which changes if a bit of it does."""
-    integers = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    weights = [weight.detach() for weight in network.parameters()]
-    sums = [weight.view(integers[weight.element_size()]).sum() for weight in weights if weight.numel()]
-    return torch.stack([each.cpu() for each in sums]) if sums else torch.empty(0)
+    """A number for each tensor of weights, which changes if any bit does: their sum as integers, overflow and all."""
+    kinds = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    sums = []
+    for weight in network.parameters():
+        kind = kinds[weight.element_size()]
+        sums.append(weight.detach().view(kind).sum(dtype=kind).long())
+    return torch.stack([each.to(sums[0].device) for each in sums]) if sums else torch.empty(0)

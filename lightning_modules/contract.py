@@ -189,8 +189,8 @@ def look_at_loss(values: Any, samples: int, step: int) -> Tensor:
     loss = values.mean()
     if not math.isfinite(value := loss.item()):
         raise BatchError(
-            f"the training loss is {value} at step {step}: the weights are as before this step; lower the learning "
-            "rate, or look at the data and the loss"
+            f"the training loss is {value} at step {step}, which was not trained on: lower the learning rate, or look "
+            "at the data and the loss"
         )
     return loss
 

@@ -40,7 +40,8 @@ def first_look(module: Classifier, datamodule: LightningDataModule, command: str
         loader = getattr(datamodule, f"{split}_dataloader")()
         if isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset):
             with isolate_rng():
-                batch = _batch(loader, split, classes)
+                two = split == "train" and (loader.batch_size != 1 or trainer.strategy._layer_sync is not None)
+                batch = _batch(loader, split, classes, two)
                 module.to(trainer.strategy.root_device)
                 trainer.precision_plugin.convert_module(module)
                 batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
@@ -48,8 +49,8 @@ def first_look(module: Classifier, datamodule: LightningDataModule, command: str
                     _try(module, batch, classes, split == "train")
 
 
-def _batch(loader: DataLoader[Any], split: str, classes: int) -> dict[str, Any]:
-    """The first samples of a split; the last is looked at, and is in the batch in training."""
+def _batch(loader: DataLoader[Any], split: str, classes: int, two: bool) -> dict[str, Any]:
+    """The first sample of a split, or with the last, if `two`; the last is looked at, too."""
     data: Any = copy.copy(loader.dataset)  # a file that it opens in here would not survive in the workers
     name, length = type(data).__name__, len(data)
     if not length:
@@ -64,7 +65,7 @@ def _batch(loader: DataLoader[Any], split: str, classes: int) -> dict[str, Any]:
             ) from error
     collate: Callable[[list[Any]], Any] = loader.collate_fn
     batches = [look_at_batch(collate([sample]), split != "predict", classes, distinct=True) for sample in samples]
-    if split == "train" and loader.batch_size != 1 and len(samples) > 1:
+    if two and len(samples) > 1:
         return look_at_batch(collate(samples), True, classes, distinct=False)
     return batches[0]
 
