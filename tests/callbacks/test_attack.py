@@ -2,6 +2,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from one_line import one_line
 from torch import nn
 
 from attacks import FGSM, L2, PGD, AutoAttack, GaussianNoise, KLDivergence, Linf
@@ -299,3 +300,42 @@ def test_trades_trains_on_both_versions_of_the_image(make_trainer, noise_loader,
 def test_trades_without_an_attack_ends_in_one_clear_line(make_trainer, noise_loader, pixel_network):
     with pytest.raises(MisconfigurationException, match=r"attack\.train is null"):
         make_trainer(callbacks=[Attack(None)]).fit(Classifier(pixel_network, TRADES()), noise_loader())
+
+
+# The contract of attacks of others; its parts are tested in tests/attacks/test_contract.py.
+
+
+def nan(network, image, label, seed=None, region=None):
+    return image * float("nan")
+
+
+def ends(network, image, label, seed=None, region=None):
+    return next(iter(()))
+
+
+@pytest.mark.parametrize(("attack", "part"), [(nan, "NaN"), (ends, "StopIteration")])
+@pytest.mark.parametrize("stage", ["validate", "test", "fit"])
+def test_a_breach_of_contract_names_the_attacks_place_in_the_config(
+    make_trainer, noise_loader, pixel_network, stage, attack, part
+):
+    with pytest.raises(MisconfigurationException, match=one_line("attack.evaluate.mine: ", part)):
+        trainer = make_trainer(callbacks=[Attack(evaluate={"mine": attack})])
+        getattr(trainer, stage)(Classifier(pixel_network), *[noise_loader()] * (2 if stage == "fit" else 1))
+    for fraction in (1, 0.9):
+        with pytest.raises(MisconfigurationException, match=one_line("attack.train: ", part)):
+            trainer = make_trainer(callbacks=[Attack(attack, fraction=fraction)])
+            trainer.fit(Classifier(pixel_network), noise_loader())
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [lambda network, image, label: image, lambda image: image, PGD, "PGD"],
+    ids=["three", "one", "class", "word"],
+)
+def test_what_cannot_be_called_like_an_attack_is_told_at_once(attack):
+    with pytest.raises(
+        ValueError, match=one_line("evaluate.mine: ", "must be callable as attack(network, image, label")
+    ):
+        Attack(evaluate={"mine": attack})
+    with pytest.raises(ValueError, match=one_line("train: ", "must be callable")):
+        Attack(attack)
