@@ -26,6 +26,7 @@ import callbacks
 from command_line import FindConfig, Parser, UserError, deepest
 from datamodules import DataError, DataModule
 from lightning_modules import BatchError, Classifier, NetworkError
+from lightning_modules.first_look import first_look
 from lightning_modules.weights import check_checkpoint
 from reports.files import digest, write_whole
 from run_folder import RunFolderError, newest_run, run_folder
@@ -60,10 +61,10 @@ class SaveConfig(SaveConfigCallback):
 
 
 class _Checkpoint(ModelCheckpoint):
-    """Keeps what an exception interrupts, once there is something that has been trained."""
+    """Keeps what an exception interrupts, once there is something that has been trained, and has not diverged."""
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if trainer.global_step:
+        if trainer.global_step and all(weight.isfinite().all() for weight in pl_module.parameters()):
             super().on_exception(trainer, pl_module, exception)
 
 
@@ -186,7 +187,8 @@ class TrainingCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         """Look at the data and what it asks of the network before a logger or a checkpoint writes anything."""
         self.datamodule.setup(subcommand)
-        self.model.check(self.trainer.precision, self.datamodule.classes)
+        self.model.check(self.trainer.precision)
+        first_look(self.model, self.datamodule, subcommand, self.trainer)
         checkpoint = self.config[subcommand].ckpt_path
         if checkpoint is not None:
             check_checkpoint(self.model, Path(checkpoint))

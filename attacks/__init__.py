@@ -8,6 +8,7 @@ from attacks.adversary import Adversary, AttackCallable, undisturbed
 from attacks.apgd import APGD, SEA, TargetedAPGD
 from attacks.autoattack import AutoAttack
 from attacks.constraints import L2, Box, Constraint, Intersection, Linf, Region
+from attacks.contract import AttackError
 from attacks.cost import Cost, counted
 from attacks.data_free import DataFreeUAP
 from attacks.deepfool import DeepFool
@@ -33,8 +34,8 @@ from attacks.universal import UAP, Universal
 
 __all__ = [
     "APGD", "DLR", "FAB", "FGSM", "IFGSM", "L2", "LBFGS", "PGD", "SEA", "UAP", "Adversary", "AttackCallable",
-    "AutoAttack", "BalancedMaskedCrossEntropy", "Box", "Constraint", "CosPGD", "CosPGDLoss", "Cost", "CrossEntropy",
-    "DataFreeUAP", "DeepFool", "Ensemble", "GaussianNoise", "Intersection", "JensenShannon", "KLDivergence", "Linf",
-    "MaskedCrossEntropy", "Objective", "Region", "SegPGD", "SegPGDLoss", "Square", "TargetedAPGD", "TargetedDLR",
-    "Transfer", "Universal", "counted", "projected_gradient", "undisturbed",
+    "AttackError", "AutoAttack", "BalancedMaskedCrossEntropy", "Box", "Constraint", "CosPGD", "CosPGDLoss", "Cost",
+    "CrossEntropy", "DataFreeUAP", "DeepFool", "Ensemble", "GaussianNoise", "Intersection", "JensenShannon",
+    "KLDivergence", "Linf", "MaskedCrossEntropy", "Objective", "Region", "SegPGD", "SegPGDLoss", "Square",
+    "TargetedAPGD", "TargetedDLR", "Transfer", "Universal", "counted", "projected_gradient", "undisturbed",
 ]  # fmt: skip

@@ -8,6 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from attacks.contract import checked
+
 AttackCallable = Callable[..., Tensor]
 """`attack(network, image, label, seed=None, region=None) -> image`: any callable of this shape is an attack."""
 
@@ -49,7 +51,8 @@ def outside_inference(tensor: Tensor) -> Tensor:
 class Adversary(ABC):
     """An attack: `attack(network, image, label, seed=None, region=None) -> image`.
 
-    A subclass says how to perturb; calling it takes care of modes, gradients, random generators and inference mode.
+    A subclass says how to perturb; calling it takes care of modes, gradients, random generators and inference mode,
+    and looks at what comes back. Where it has a `constraint`, `Linf` or `L2`, the image must lie in it.
     """
 
     def __call__(
@@ -72,13 +75,11 @@ class Adversary(ABC):
 
         Returns:
             The perturbed image, detached, in `[0, 1]`.
+
+        Raises:
+            AttackError: if what the attack gives is anything else, or it changed the network.
         """
-        if seed is None:
-            seed = torch.arange(len(image))
-        with undisturbed(network):
-            image, label = outside_inference(image.detach()), outside_inference(label)
-            region = None if region is None else outside_inference(region)
-            return self.perturb(network, image, label, seed, region).detach()
+        return _held(self.perturb, self, network, image, label, seed, region)
 
     @abstractmethod
     def perturb(self, network: nn.Module, image: Tensor, label: Tensor, seed: Tensor, region: Tensor | None) -> Tensor:
@@ -87,6 +88,41 @@ class Adversary(ABC):
     def __repr__(self) -> str:
         settings = ", ".join(f"{k}={_shown(v)}" for k, v in vars(self).items() if not k.startswith("_"))
         return f"{type(self).__name__}({settings})"
+
+
+def attacked(
+    attack: Adversary | AttackCallable,
+    network: nn.Module,
+    image: Tensor,
+    label: Tensor,
+    seed: Tensor | None = None,
+    region: Tensor | None = None,
+) -> Tensor:
+    """The image under an attack, ours or anybody's, held to what `Adversary` promises."""
+    if isinstance(attack, Adversary) and type(attack).__call__ is Adversary.__call__:  # holds itself to it
+        return attack(network, image, label, seed, region)
+
+    def by_name(network: nn.Module, image: Tensor, label: Tensor, seed: Tensor, region: Tensor | None) -> Tensor:
+        return attack(network, image, label, seed=seed, region=region)
+
+    return _held(by_name, attack, network, image, label, seed, region)
+
+
+def _held(
+    run: Callable[..., Tensor],
+    attack: object,
+    network: nn.Module,
+    image: Tensor,
+    label: Tensor,
+    seed: Tensor | None,
+    region: Tensor | None,
+) -> Tensor:
+    if seed is None:
+        seed = torch.arange(len(image))
+    with undisturbed(network):
+        image, label = outside_inference(image.detach()), outside_inference(label)
+        region = None if region is None else outside_inference(region)
+        return outside_inference(checked(run, attack, network, image, label, seed, region))
 
 
 def made_by(factory: object) -> object:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attacks.adversary import Adversary
+from attacks.adversary import Adversary, AttackCallable, attacked
 from attacks.apgd import MostWrong
 from attacks.objectives import cross_entropy, logits_of
 
@@ -20,7 +20,7 @@ class Ensemble(Adversary):
         attacks: run in this order; the clean image is the first candidate.
     """
 
-    def __init__(self, attacks: Sequence[Adversary]) -> None:
+    def __init__(self, attacks: Sequence[Adversary | AttackCallable]) -> None:
         if not attacks:
             raise ValueError("Ensemble: give it one attack or more")
         self.attacks = list(attacks)
@@ -30,7 +30,7 @@ class Ensemble(Adversary):
     def winners(self) -> list[str]:
         """Of each sample of the last call, the attack its image is from, or `clean`.
 
-        An attack goes by its class, and by its place, `SEA-2`, where several are of that.
+        An attack goes by its class or function, and by its place, `SEA-2`, where several are of that.
         """
         return self._winners
 
@@ -39,7 +39,7 @@ class Ensemble(Adversary):
         best = MostWrong(label)
         self._look(best, network, image, label)
         self._winners = ["clean"] * len(image)
-        classes = [type(attack).__name__ for attack in self.attacks]
+        classes = [getattr(attack, "__name__", type(attack).__name__) for attack in self.attacks]
         for place, (attack, name) in enumerate(zip(self.attacks, classes, strict=True), start=1):
             assert best.wrong is not None and best.image is not None
             open_ = best.wrong < 1
@@ -47,7 +47,7 @@ class Ensemble(Adversary):
                 break
             part = None if region is None else region[open_]
             result = best.image.clone()
-            result[open_] = attack(network, image[open_], label[open_], seed[open_.cpu()], part)
+            result[open_] = attacked(attack, network, image[open_], label[open_], seed[open_.cpu()], part)
             better = self._look(best, network, result, label)
             name = f"{name}-{place}" if classes.count(name) > 1 else name
             self._winners = [name if won else before for won, before in zip(better, self._winners, strict=True)]
@@ -70,11 +70,11 @@ class Transfer(Adversary):
         surrogate: from pixels in `[0, 1]` to logits, for the same classes.
     """
 
-    def __init__(self, attack: Adversary, surrogate: nn.Module) -> None:
+    def __init__(self, attack: Adversary | AttackCallable, surrogate: nn.Module) -> None:
         self.attack, self.surrogate = attack, surrogate
 
     def perturb(self, network: nn.Module, image: Tensor, label: Tensor, seed: Tensor, region: Tensor | None) -> Tensor:
-        return self.attack(self.surrogate.to(image.device), image, label, seed, region)
+        return attacked(self.attack, self.surrogate.to(image.device), image, label, seed, region)
 
     def __repr__(self) -> str:
         name = getattr(self.surrogate, "name", type(self.surrogate).__name__)

@@ -1,7 +1,8 @@
 """What a perturbation raises or lowers: void-aware losses, one value per sample."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +12,26 @@ IGNORE_INDEX = 255
 """The label of void pixels: in no loss, no metric, no attack's success. Image-level labels know no void."""
 
 
-def logits_of(output: Tensor | Mapping[str, Tensor]) -> Tensor:
-    """The main logits of a network's output, which may be `{"out": logits, "aux": logits}`."""
-    return output if isinstance(output, Tensor) else output["out"]
+def logits_of(output: Any) -> Tensor:
+    """The main logits of a network's output.
+
+    That is a tensor, `{"out": logits, "aux": logits}` as in torchvision, something with `logits` as in Hugging Face's
+    libraries, or a tuple whose first they are; raises ValueError on anything else.
+    """
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, Mapping):
+        found = output.get("out", output.get("logits"))
+    else:
+        found = getattr(output, "logits", output[0] if isinstance(output, Sequence) and output else None)
+    if not isinstance(found, Tensor):
+        got = (
+            f"a dict of {', '.join(map(str, output))}" if isinstance(output, Mapping) else f"a {type(output).__name__}"
+        )
+        raise ValueError(
+            f"a network gives logits, a tensor, and may give them as `out` or `logits` of a dict, not {got}: wrap it"
+        )
+    return found
 
 
 def valid_pixels(label: Tensor) -> Tensor:

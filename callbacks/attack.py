@@ -3,7 +3,7 @@
 A batch is a dict, and its items are replaced before the LightningModule sees them; the module never knows.
 """
 
-import copy
+import inspect
 import math
 import os
 import re
@@ -15,11 +15,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
-from attacks import Adversary, AttackCallable, Ensemble, Transfer, undisturbed
-from attacks.adversary import outside_inference
-from attacks.constraints import Ball, Number
+from attacks import Adversary, AttackCallable, Ensemble
+from attacks.adversary import attacked
+from attacks.constraints import Number
+from attacks.contract import ball_of
 from attacks.cost import counted
-from attacks.ensemble import parts
+from attacks.radius import scaled, with_eps
 from attacks.seeds import mix
 from callbacks.preparation import prepare
 
@@ -52,7 +53,8 @@ class Attack(Callback):
 
     Raises:
         ValueError: on a setting out of its range, a name that is no word, a group of attacks that are not there, a
-            warm-up of an attack without `Linf` or `L2`, or an eps for evaluation attacks without, or of several radii.
+            warm-up of an attack without `Linf` or `L2`, an eps for evaluation attacks without, or of several radii, or
+            an attack that cannot be called like one.
     """
 
     def __init__(
@@ -81,6 +83,11 @@ class Attack(Callback):
             if name in versions or not group or not versions.issuperset(group):
                 known = ", ".join(sorted(versions))
                 raise ValueError(f"worst: {name}: {group} must name some of {known}, and {name} none of them")
+        for place, attack in {
+            "train": train,
+            **{f"evaluate.{name}": each for name, each in (evaluate or {}).items()},
+        }.items():
+            _require_arguments(place, attack)
         self.train = train
         self.evaluate = with_eps(evaluate or {}, eps) if eps is not None else evaluate or {}
         self.fraction = fraction
@@ -120,11 +127,8 @@ class Attack(Callback):
         for name, attack in self.evaluate.items():
             wait_for(pl_module.device)
             started = time.perf_counter()
-            try:
-                with counted(network) as cost:
-                    batch["attacked"][name] = perturbed(attack, network, batch)
-            except ValueError as error:  # an attack that is not for such labels, or for so few classes
-                raise MisconfigurationException(f"attack.evaluate.{name}: {error}") from error
+            with counted(network) as cost:
+                batch["attacked"][name] = perturbed(attack, network, batch, f"attack.evaluate.{name}")
             wait_for(pl_module.device)
             batch["cost"][name] = cost.forwards, cost.backwards, time.perf_counter() - started
             if isinstance(attack, Ensemble):
@@ -146,70 +150,39 @@ class Attack(Callback):
         """Attack `fraction` of the samples; which ones depends on their seeds alone."""
         network = pl_module.get_submodule("network")
         if self.fraction == 1:
-            return perturbed(attack, network, batch, seed)
+            return perturbed(attack, network, batch, "attack.train", seed)
         chosen = mix(seed, 1).double() / 2.0**64 + 0.5 < self.fraction
         image = batch["image"].clone()
         if chosen.any():
             part: dict[str, Any] = {key: batch[key][chosen] for key in ("image", "label", "region") if key in batch}
-            image[chosen] = perturbed(attack, network, part, seed[chosen])
+            image[chosen] = perturbed(attack, network, part, "attack.train", seed[chosen])
         return image
 
 
-def perturbed(attack: AnyAttack, network: nn.Module, batch: dict[str, Any], seed: Tensor | None = None) -> Tensor:
-    """A batch's image under an attack, ours or anybody's; by default with the noise of evaluation."""
-    image, label, region = batch["image"], batch["label"], batch.get("region")
-    seed = mix(_run_seed(), batch["index"]) if seed is None else seed
-    if isinstance(attack, Adversary):  # leaves the network as it was by itself
-        return attack(network, image, label, seed=seed, region=region)
-    with undisturbed(network):
-        image, label = outside_inference(image), outside_inference(label)
-        return attack(network, image, label, seed=seed, region=region).detach()
-
-
-def ball_of(attack: AnyAttack | None) -> Ball | None:
-    """The ball an attack stays in, if it has one."""
-    constraint = getattr(attack, "constraint", None)
-    return constraint if isinstance(constraint, Ball) else None
-
-
-def scaled(attack: Any, factor: float) -> Any:
-    """A copy of an attack with `factor` times its eps and step size, and so of the attacks that it is made of."""
-    networks = {id(network): network for _, network in parts(attack) if network is not None}
-    attack = copy.deepcopy(attack, networks)  # which are not copied
-    for ball in balls_of(attack):
-        ball.eps *= factor
-    for part in {id(part): part for part, _ in parts(attack)}.values():
-        if getattr(part, "step_size", None) is not None:
-            part.step_size *= factor
-    return attack
-
-
-def balls_of(attack: AnyAttack) -> list[Ball]:
-    """The balls of an attack and of those it is made of, each once: they may share one, as in AutoAttack."""
-    found = (ball_of(part) for part, _ in parts(attack))
-    return list({id(ball): ball for ball in found if ball is not None}.values())
-
-
-def with_eps(attacks: dict[str, AnyAttack], eps: Number) -> dict[str, AnyAttack]:
-    """Copies of attacks whose radius is `eps`, and whose step sizes are as many times larger.
+def perturbed(
+    attack: AnyAttack, network: nn.Module, batch: dict[str, Any], name: str, seed: Tensor | None = None
+) -> Tensor:
+    """A batch's image under an attack, ours or anybody's; by default with the noise of evaluation.
 
     Raises:
-        ValueError: if one of them has no `Linf` or `L2`, if they differ in norm or radius, or have none above 0.
+        MisconfigurationException: on an attack that is not for such a batch, or breaks its contract; it begins with
+            `name`, the attack's place in the config.
     """
-    for name, attack in attacks.items():
-        for part, _ in parts(attack):
-            if ball_of(part) is None and not isinstance(part, Ensemble | Transfer):
-                raise ValueError(f"eps={eps}: {name}, {part!r}, has no constraint Linf or L2; leave eps out")
-    balls = [ball for attack in attacks.values() for ball in balls_of(attack)]
-    kinds = sorted({(type(ball).__name__, ball.eps) for ball in balls})
-    if len(kinds) != 1 or balls[0].eps == 0:
-        found = ", ".join(f"{norm} {radius:.4g}" for norm, radius in kinds) or "none"
-        raise ValueError(f"eps={eps}: the evaluation attacks must have one norm and radius, not {found}; leave eps out")
-    wanted = type(balls[0])(eps).eps
-    result = {name: scaled(attack, wanted / balls[0].eps) for name, attack in attacks.items()}
-    for ball in (ball for attack in result.values() for ball in balls_of(attack)):
-        ball.eps = wanted  # to the last digit
-    return result
+    seed = mix(_run_seed(), batch["index"]) if seed is None else seed
+    try:
+        return attacked(attack, network, batch["image"], batch["label"], seed, batch.get("region"))
+    except ValueError as error:
+        raise MisconfigurationException(f"{name}: {error}") from error
+
+
+def _require_arguments(place: str, attack: AnyAttack | None) -> None:
+    try:
+        if attack is not None:
+            inspect.signature(attack).bind(None, None, None, seed=None, region=None)
+    except TypeError as error:
+        raise ValueError(
+            f"{place}: {attack!r} must be callable as attack(network, image, label, seed=None, region=None): {error}"
+        ) from None
 
 
 def is_logged(trainer: Trainer, batch_idx: int) -> bool:

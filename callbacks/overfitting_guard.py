@@ -9,8 +9,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from attacks import PGD, undisturbed
+from attacks.contract import ball_of
 from attacks.objectives import logits_of, valid_pixels
-from callbacks.attack import AnyAttack, Attack, ball_of, perturbed
+from callbacks.attack import AnyAttack, Attack, perturbed
 
 
 class OverfittingGuard(Callback):
@@ -87,7 +88,7 @@ class OverfittingGuard(Callback):
         """Over the first batches of all processes, so that all decide alike; nothing where all is void."""
         network, label = pl_module.get_submodule("network"), batch["label"]
         with undisturbed(network), torch.autocast(pl_module.device.type, enabled=False):
-            image = perturbed(attack, network, batch)
+            image = perturbed(attack, network, batch, "OverfittingGuard: attack")
             with torch.no_grad():
                 predicted = logits_of(network(image)).argmax(1)
         valid = valid_pixels(label)

@@ -16,10 +16,11 @@ from attacks import APGD, FGSM, PGD, Box, CosPGD, Linf, Square, Transfer, undist
 from attacks.adversary import outside_inference
 from attacks.apgd import wrong_share
 from attacks.constraints import Ball
+from attacks.contract import ball_of
 from attacks.ensemble import parts
 from attacks.objectives import cross_entropy, logits_of, valid_mean, valid_pixels
 from attacks.seeds import mix
-from callbacks.attack import Attack, ball_of
+from callbacks.attack import Attack
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """The one LightningModule and the networks it wraps."""
 
-from lightning_modules.classifier import BatchError, Classifier
+from lightning_modules.classifier import Classifier
+from lightning_modules.contract import BatchError
 from lightning_modules.losses import TRADES, CrossEntropyLoss, Loss
 from lightning_modules.network import Network
 from lightning_modules.schedules import Drops, Triangle

@@ -1,7 +1,7 @@
 """The one LightningModule: per-sample and per-pixel classification are the same code."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,15 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from attacks.objectives import cross_entropy, logits_of
+from lightning_modules.contract import (
+    BatchError,
+    deals_once,
+    look_at_batch,
+    look_at_logits,
+    look_at_loss,
+    look_at_outcome,
+    samples_of,
+)
 from lightning_modules.counts import DatasetMetrics, Outcome, count
 from lightning_modules.losses import CrossEntropyLoss, Loss
 from lightning_modules.optimizers import check_schedule, make
@@ -22,11 +31,9 @@ from lightning_modules.weights import NetworkError
 OptimizerCallable = Callable[[Iterable], Optimizer]
 ScheduleCallable = Callable[[Optimizer, int], LRScheduler]
 
+ENDED_EARLY = "its data set is shorter than its length says, or something raised StopIteration"
+
 FULL_PRECISIONS = ("32-true", "64-true", "16-mixed", "bf16-mixed")
-
-
-class BatchError(TypeError):
-    """A batch that is not what the contract says; the message says what it should be."""
 
 
 class Classifier(LightningModule):
@@ -90,39 +97,36 @@ class Classifier(LightningModule):
         return self
 
     def setup(self, stage: str) -> None:
-        self.check(self.trainer.precision, self._class_names())
+        self.check(self.trainer.precision)
 
-    def check(self, precision: str, classes: Sequence[str]) -> None:
-        """Raises NetworkError if the precision is too coarse to measure robustness, or the classes do not match."""
+    def check(self, precision: str) -> None:
+        """Raises NetworkError if the precision is too coarse to measure robustness."""
         if precision not in FULL_PRECISIONS:
             raise NetworkError(
                 f"precision {precision} rounds the pixels a robustness number is about; "
                 f"use one of {', '.join(FULL_PRECISIONS)}"
-            )
-        outputs = getattr(self.network, "num_classes", None)
-        if outputs is not None and classes and outputs != len(classes):
-            raise NetworkError(
-                f"the network has num_classes={outputs}, the data {len(classes)} classes: make them equal"
             )
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of an image `(B, 3, H, W)`."""
         return logits_of(self.network(image))
 
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> dict[str, Any]:
         """Check the batch's contract, before any callback sees it."""
-        keys = ("image", "index") if self.trainer.predicting else ("image", "label", "index")
-        if not isinstance(batch, Mapping) or not all(key in batch for key in keys):
-            got = f"a dict with {', '.join(batch)}" if isinstance(batch, Mapping) else f"a {type(batch).__name__}"
-            raise BatchError(
-                f"a batch is a dict with {', '.join(keys)}, not {got}: return such dicts from the data set"
-            )
-        return batch
+        distinct = not self.trainer.training or deals_once(self.trainer.train_dataloader)
+        return look_at_batch(batch, not self.trainer.predicting, len(self._class_names()), distinct)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        loss = self.loss(self.network, batch).mean()
+        values = self.loss(self.network, batch)
+        loss = look_at_loss(values, len(batch["image"]), self.trainer.global_step)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        loop = self.trainer.fit_loop.epoch_loop
+        if not loop.done:
+            done, of = loop.batch_progress.current.completed, self.trainer.num_training_batches
+            raise BatchError(f"the epoch ended after {done} of {of} batches: {ENDED_EARLY}")
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Outcome:
         return self._evaluate(batch)
@@ -132,7 +136,16 @@ class Classifier(LightningModule):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The predicted classes: int64 `(B,)` or `(B, H, W)`."""
-        return self(batch["image"]).argmax(1)
+        logits = self(batch["image"])
+        look_at_logits(logits, batch, len(self._class_names()), self.network)
+        self._batches += 1
+        return logits.argmax(1)
+
+    def on_predict_start(self) -> None:
+        self._batches = 0
+
+    def on_predict_epoch_end(self) -> None:
+        self._require_all_batches("prediction", self.trainer.num_predict_batches)
 
     def on_validation_start(self) -> None:
         self._begin()
@@ -175,6 +188,8 @@ class Classifier(LightningModule):
     def _begin(self) -> None:
         self.metrics.clear()
         self.results = {}
+        self._seen: set[int] = set()
+        self._batches = 0
         self._tf32 = _allow_tf32(False, False)  # evaluation attacks run between here and the end, too
 
     def _evaluate(self, batch: dict[str, Any]) -> Outcome:
@@ -185,6 +200,11 @@ class Classifier(LightningModule):
             if version not in self.metrics:
                 self.metrics[version] = DatasetMetrics(counts.tp.shape[1], dense).to(self.device)
             self.metrics[version].update(counts, outcome["loss"][version])
+        index = outcome["index"].tolist()
+        if twice := self._seen.intersection(index):
+            raise BatchError(f"index: {min(twice)} comes twice; it is the sample's place in the data set")
+        self._seen.update(index)
+        self._batches += 1
         return outcome
 
     def _measure(self, batch: dict[str, Any]) -> Outcome:
@@ -193,9 +213,12 @@ class Classifier(LightningModule):
         outcome = Outcome(index=batch["index"][mine], counts={}, loss={})
         for version, image in {"clean": batch["image"], **batch.get("attacked", {})}.items():
             with torch.autocast(image.device.type, enabled=False):
-                logits = self(image)[mine]
+                logits = self(image)
+            look_at_logits(logits, batch, len(self._class_names()), self.network)
+            logits = logits[mine]
             outcome["counts"][version] = count(logits, label)
             outcome["loss"][version] = cross_entropy(logits, label)
+        look_at_outcome(outcome, self.network)
         return outcome
 
     def owned(self, index: Tensor) -> Tensor:
@@ -206,8 +229,25 @@ class Classifier(LightningModule):
         return index % self.trainer.world_size == self.trainer.global_rank
 
     def _conclude(self, stage: str) -> None:
+        batches, loader = self.trainer.num_val_batches, self.trainer.val_dataloaders
+        if stage == "test":
+            batches, loader = self.trainer.num_test_batches, self.trainer.test_dataloaders
+        if self.trainer.sanity_checking:
+            batches = self.trainer.num_sanity_val_batches
+        self._require_all_batches("evaluation", batches)
+        of = samples_of(loader, batches)
         for version, metrics in self.metrics.items():
-            self.report(stage, version, metrics.compute())
+            values = metrics.compute()
+            if of is not None and values["samples"] != of:
+                raise BatchError(
+                    f"{int(values['samples'])} of {of} samples were counted: each must come once, and its `index` be "
+                    "its place in the data set that the loader was given (drop_last leaves some out)"
+                )
+            self.report(stage, version, values)
+
+    def _require_all_batches(self, what: str, batches: Sequence[float]) -> None:
+        if self._batches < sum(batches) < math.inf:
+            raise BatchError(f"the {what} ended after {self._batches} of {sum(batches)} batches: {ENDED_EARLY}")
 
     def report(self, stage: str, version: str, values: dict[str, Tensor]) -> None:
         """Keep metrics of a version of the images in `results`, and log them as `<stage>/<version>/...`."""

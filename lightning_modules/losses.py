@@ -30,7 +30,7 @@ class CrossEntropyLoss(Loss):
     def __call__(self, network: nn.Module, batch: dict[str, Any]) -> Tensor:
         output = network(batch["image"])
         loss = cross_entropy(logits_of(output), batch["label"])
-        if isinstance(output, dict) and "aux" in output:
+        if isinstance(output, dict) and output.get("aux") is not None:
             loss = loss + self.aux_weight * cross_entropy(output["aux"], batch["label"])
         return loss
 
@@ -65,7 +65,7 @@ class TRADES(Loss):
             )
         clean, adversarial = network(batch["clean"]), network(batch["image"])
         loss = self._of_head(logits_of(clean), logits_of(adversarial), batch["label"])
-        if isinstance(clean, dict) and "aux" in clean:
+        if isinstance(clean, dict) and clean.get("aux") is not None:
             loss = loss + self.aux_weight * self._of_head(clean["aux"], adversarial["aux"], batch["label"])
         return loss
 

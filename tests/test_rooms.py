@@ -11,7 +11,7 @@ ALLOWED = {
     "attacks": set(),
     "datamodules": set(),
     "reports": set(),
-    "lightning_modules": {"attacks.objectives"},
+    "lightning_modules": {"attacks"},
     "callbacks": {"attacks", "reports", "lightning_modules.counts"},
 }
 HEAVY = {"attacks": {"lightning", "torchvision"}, "reports": {"torch", "lightning", "torchvision", "numpy"}}

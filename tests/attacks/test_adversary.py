@@ -61,7 +61,7 @@ class Rude(Adversary):
 
     def perturb(self, network, image, label, seed, region):
         torch.manual_seed(7)
-        image = (image + 0.01 * torch.randn_like(image)).requires_grad_()
+        given, image = image, (image + 0.01 * torch.randn_like(image)).requires_grad_()
         seen = image if region is None else image * region
         cross_entropy(network(seen), label).mean().backward()
         network.train()
@@ -69,7 +69,8 @@ class Rude(Adversary):
             parameter.requires_grad_(False)
         if self.fails:
             raise RuntimeError("out of memory")
-        return image + 0.1 * image.grad.sign()
+        moved = (image + 0.1 * image.grad.sign()).clamp(0, 1)
+        return moved if region is None else torch.where(region, moved, given)
 
 
 ATTACKS = [FGSM(Linf(0.1)), PGD(L2(0.5), steps=2, restarts=2), GaussianNoise(0.1), Rude(), Rude(fails=True)]

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from networks import fcn, linear, uniform
+from networks import fcn, linear, per_pixel, ragged_labels, uniform
 
 from attacks import APGD, FGSM, PGD, Adversary, Ensemble, GaussianNoise, Linf, Transfer
 from attacks.apgd import wrong_share
@@ -94,3 +94,16 @@ def test_both_networks_are_left_as_they_were():
 
 def test_a_transferred_attack_prints_its_surrogate():
     assert repr(Transfer(FGSM(Linf(0.1)), linear())).endswith("surrogate=Sequential)")
+
+
+def darker(network, image, label, seed=None, region=None):
+    return image * 0.5
+
+
+def test_functions_are_parts_like_any_other():
+    image, label = uniform(4, 3, 6, 6), ragged_labels()
+    ensemble = Ensemble([darker, FGSM(Linf(0.5))])
+    ensemble(per_pixel(), image, label)
+    assert set(ensemble.winners) <= {"clean", "darker", "FGSM"}
+    moved = Transfer(darker, per_pixel())(fcn(), image, label)
+    assert torch.equal(moved, image * 0.5)

@@ -1,7 +1,11 @@
+from types import SimpleNamespace
+from typing import NamedTuple
+
 import pytest
 import torch
 import torch.nn.functional as F
 from networks import fcn, linear, per_pixel, ragged_labels, uniform
+from one_line import one_line
 from torch import nn
 
 from attacks import PGD, CrossEntropy, KLDivergence, Linf
@@ -199,3 +203,30 @@ def test_the_clean_prediction_is_made_once_and_without_a_graph():
     for t in range(3):
         objective(image, t / 3)
     assert calls == [False, True, True, True]
+
+
+class Output(NamedTuple):
+    logits: torch.Tensor
+    aux_logits: torch.Tensor
+
+
+LOGITS, AUX = uniform(2, 3), uniform(2, 3, seed=1)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [LOGITS, {"out": LOGITS, "aux": AUX}, {"loss": None, "logits": LOGITS}, Output(LOGITS, AUX), (LOGITS, AUX),
+     [LOGITS], SimpleNamespace(logits=LOGITS)],
+)  # fmt: skip
+def test_logits_are_found_in_what_libraries_return(output):
+    assert logits_of(output) is LOGITS
+
+
+@pytest.mark.parametrize(
+    ("output", "got"),
+    [(None, "a NoneType"), ({"scores": LOGITS}, "a dict of scores"), ({"out": None}, "a dict of out"), ((), "a tuple"),
+     ("logits", "a str"), ([AUX.tolist()], "a list")],
+)  # fmt: skip
+def test_what_holds_no_logits_is_told(output, got):
+    with pytest.raises(ValueError, match=one_line("a network gives logits", "not", got, ": wrap it")):
+        logits_of(output)

@@ -2,13 +2,13 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from one_line import one_line
 from torch import nn
 
 from attacks import FGSM, L2, PGD, AutoAttack, Ensemble, GaussianNoise, KLDivergence, Linf, Transfer
 from attacks.ensemble import parts
 from attacks.seeds import mix
 from callbacks import Attack
-from callbacks.attack import scaled
 from lightning_modules import TRADES, BatchError, Classifier
 
 EPS = 0.03
@@ -145,7 +145,7 @@ def test_a_foreign_attack_cannot_disturb_training(make_trainer, noise_loader, pi
         image = (image + 0.01 * torch.randn_like(image)).requires_grad_()
         network.eval()
         nn.functional.cross_entropy(network(image), label, ignore_index=255).backward()
-        return image + 0.01 * image.grad.sign()
+        return (image + 0.01 * image.grad.sign()).clamp(0, 1)
 
     class Before(Callback):
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
@@ -236,23 +236,6 @@ def test_a_warm_up_grows_eps_and_step_size_with_the_optimizers_steps(make_traine
         torch.testing.assert_close(batch["image"], expected)
     assert torch.equal(spy.batches[0]["image"], spy.batches[0]["clean"])
     assert (attack.constraint.eps, attack.step_size) == (EPS, 0.01), "the attack itself does not change"
-
-
-def test_a_warm_up_reaches_what_an_attack_is_made_of():
-    attack = AutoAttack(Linf(0.1))
-    smaller = scaled(attack, 0.25)
-    assert {part.constraint.eps for part in (smaller, *smaller.attacks)} == {0.025}
-    assert {part.constraint.eps for part in (attack, *attack.attacks)} == {0.1}
-
-
-def test_a_warm_up_reaches_the_steps_of_what_an_attack_is_made_of_once_each(pixel_network):
-    pgd = PGD(Linf(0.1), steps=2, step_size=0.04)
-    attack = Ensemble([pgd, pgd, Transfer(pgd, pixel_network)])
-    smaller = scaled(attack, 0.5)
-    found = [part for part, _ in parts(smaller) if isinstance(part, PGD)]
-    assert {(part.constraint.eps, part.step_size) for part in found} == {(0.05, 0.02)} and len(found) == 3
-    assert smaller.attacks[2].surrogate is pixel_network
-    assert (pgd.constraint.eps, pgd.step_size) == (0.1, 0.04)
 
 
 def test_one_argument_sets_the_radius_of_all_evaluation_attacks(pixel_network):
@@ -356,3 +339,42 @@ def test_trades_trains_on_both_versions_of_the_image(make_trainer, noise_loader,
 def test_trades_without_an_attack_ends_in_one_clear_line(make_trainer, noise_loader, pixel_network):
     with pytest.raises(MisconfigurationException, match=r"attack\.train is null"):
         make_trainer(callbacks=[Attack(None)]).fit(Classifier(pixel_network, TRADES()), noise_loader())
+
+
+# The contract of attacks of others; its parts are tested in tests/attacks/test_contract.py.
+
+
+def nan(network, image, label, seed=None, region=None):
+    return image * float("nan")
+
+
+def ends(network, image, label, seed=None, region=None):
+    return next(iter(()))
+
+
+@pytest.mark.parametrize(("attack", "part"), [(nan, "NaN"), (ends, "StopIteration")])
+@pytest.mark.parametrize("stage", ["validate", "test", "fit"])
+def test_a_breach_of_contract_names_the_attacks_place_in_the_config(
+    make_trainer, noise_loader, pixel_network, stage, attack, part
+):
+    with pytest.raises(MisconfigurationException, match=one_line("attack.evaluate.mine: ", part)):
+        trainer = make_trainer(callbacks=[Attack(evaluate={"mine": attack})])
+        getattr(trainer, stage)(Classifier(pixel_network), *[noise_loader()] * (2 if stage == "fit" else 1))
+    for fraction in (1, 0.9):
+        with pytest.raises(MisconfigurationException, match=one_line("attack.train: ", part)):
+            trainer = make_trainer(callbacks=[Attack(attack, fraction=fraction)])
+            trainer.fit(Classifier(pixel_network), noise_loader())
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [lambda network, image, label: image, lambda image: image, PGD, "PGD"],
+    ids=["three", "one", "class", "word"],
+)
+def test_what_cannot_be_called_like_an_attack_is_told_at_once(attack):
+    with pytest.raises(
+        ValueError, match=one_line("evaluate.mine: ", "must be callable as attack(network, image, label")
+    ):
+        Attack(evaluate={"mine": attack})
+    with pytest.raises(ValueError, match=one_line("train: ", "must be callable")):
+        Attack(attack)

@@ -11,7 +11,7 @@ from sklearn.metrics import jaccard_score
 from torch import nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import PolynomialLR
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader, Dataset, Subset, WeightedRandomSampler, default_collate
 
 from attacks import FGSM, L2, Linf
 from attacks.objectives import cross_entropy
@@ -291,22 +291,131 @@ class Data(LightningDataModule):
     def train_dataloader(self):
         return loader()
 
-    val_dataloader = test_dataloader = train_dataloader
+    val_dataloader = test_dataloader = predict_dataloader = train_dataloader
+
+
+@pytest.mark.parametrize("stage", ["validate", "test", "predict"])
+@pytest.mark.parametrize("classes", [["sky", "sea", "land", "ice"], list("abcdefg")])
+def test_a_network_with_another_number_of_outputs_than_the_data_have_classes_is_refused(trainer, stage, classes):
+    parts = ("Conv2d: 3 outputs, and the data have", len(classes), "classes: set its num_classes")
+    with pytest.raises(NetworkError, match=one_line(*parts)):
+        getattr(trainer(), stage)(classifier(), datamodule=Data(classes))
+
+
+def test_what_a_network_says_of_itself_does_not_matter(trainer):
+    network = per_pixel().float()
+    network.num_classes = 1000
+    assert trainer().validate(classifier(network), datamodule=Data(["sky", "sea", "land"]), verbose=False)
 
 
 @pytest.mark.parametrize("stage", ["fit", "validate", "test"])
-def test_a_network_with_another_number_of_classes_than_the_data_is_refused(trainer, stage):
-    network = per_pixel().float()
-    network.num_classes = 3
-    with pytest.raises(NetworkError, match=one_line("num_classes=3, the data 2 classes")):
-        getattr(trainer(), stage)(classifier(network), datamodule=Data(["sky", "sea"]))
+def test_labels_are_held_to_the_classes_of_the_data(trainer, stage):
+    with pytest.raises(BatchError, match=one_line("label: 2 is no class; they are 0 to 1")):
+        getattr(trainer(), stage)(classifier(), datamodule=Data(["sky", "sea"]))
 
 
-@pytest.mark.parametrize("num_classes", [3, None])
-def test_a_network_that_matches_or_does_not_tell_is_accepted(trainer, num_classes):
+@pytest.mark.parametrize("made", [None, "a word"])
+def test_what_is_no_optimizer_or_schedule_is_refused(trainer, made):
+    with pytest.raises(NetworkError, match=one_line("optimizer: ", "made a", "not a torch Optimizer")):
+        trainer().fit(Classifier(per_pixel().float(), optimizer=lambda parameters: made), loader())
+    with pytest.raises(NetworkError, match=one_line("schedule: ", "made a", "not a torch LRScheduler")):
+        trainer().fit(classifier(schedule=lambda optimizer, steps: made), loader())
+
+
+# Every sample is counted, and once.
+
+
+class Ending(Dataset):
+    """Raises StopIteration at a sample, as a data set does that forgets a `next`'s default."""
+
+    def __init__(self, at=4):
+        self.at = at
+
+    def __len__(self):
+        return 7
+
+    def __getitem__(self, index):
+        return samples()[index] if index < self.at else next(iter(()))
+
+
+@pytest.mark.parametrize(
+    ("stage", "what"),
+    [("fit", "epoch"), ("validate", "evaluation"), ("test", "evaluation"), ("predict", "prediction")],
+)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_early_end_is_no_end(trainer, stage, what, workers):
+    data = DataLoader(Ending(), batch_size=2, num_workers=workers)
+    with pytest.raises(BatchError, match=one_line(f"the {what} ended after 2 of 4 batches: ", "StopIteration")):
+        getattr(trainer(), stage)(classifier(), data)
+
+
+def test_a_loss_that_raises_stop_iteration_does_not_end_the_epoch(trainer):
+    def loss(network, batch):
+        return squared(network, batch) if 5 not in batch["index"] else next(iter(()))
+
+    with pytest.raises(BatchError, match=one_line("the epoch ended after 1 of 3 batches")):
+        trainer().fit(classifier(loss=loss), loader())
+
+
+class Skips(Callback):
+    """Leaves out the rest of an epoch, as Lightning lets a hook of the module do."""
+
+    def setup(self, trainer, pl_module, stage):
+        pl_module.on_train_batch_start = lambda batch, batch_idx: -1 if batch_idx == 1 else None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"max_steps": 2, "max_epochs": None}, {"limit_train_batches": 2, "limit_val_batches": 2},
+     {"callbacks": Skips()}, {"fast_dev_run": True}, {"num_sanity_val_steps": 3}, {"val_check_interval": 1}],
+    ids=str,
+)  # fmt: skip
+def test_an_end_that_was_asked_for_is_one(trainer, options):
+    trainer(**options).fit(classifier(), loader(), loader())
+
+
+@pytest.mark.parametrize("stage", ["validate", "test"])
+def test_an_index_that_comes_again_in_a_later_batch_is_told(trainer, stage):
+    data = samples(index=torch.tensor([0, 1, 2, 3, 1, 5, 6]))
+    with pytest.raises(BatchError, match=one_line("index: 1 comes twice")):
+        getattr(trainer(), stage)(classifier(), loader(data), verbose=False)
+
+
+def test_a_training_sample_may_be_drawn_again_if_the_sampler_says_so(trainer):
+    again = DataLoader(samples(), 3, sampler=WeightedRandomSampler([1.0, 0, 0, 0, 0, 0, 0], 6))
+    trainer().fit(classifier(), again)
+    with pytest.raises(BatchError, match=one_line("index: 0", "comes twice in a batch")):
+        trainer().fit(classifier(), loader(samples(index=torch.zeros(7).long())))
+
+
+def test_a_subset_that_keeps_the_indices_of_the_whole_is_evaluated(trainer):
+    model = classifier()
+    trainer().validate(model, DataLoader(Subset(samples(), [1, 4, 6]), 2), verbose=False)
+    assert model.results["clean"]["samples"] == 3
+
+
+def test_samples_that_no_process_counts_are_told(trainer, monkeypatch):
+    """Of a subset, sample 1 is dealt to the process that does not own it: nobody would count it."""
+    monkeypatch.setattr(Classifier, "owned", lambda self, index: index % 2 == 0)
+    with pytest.raises(BatchError, match=one_line("4 of 7 samples were counted", "its place in the data set")):
+        trainer().validate(classifier(), loader(), verbose=False)
+
+
+@pytest.mark.parametrize("stage", ["validate", "test"])
+def test_logits_that_are_nan_are_not_measured(trainer, stage):
     network = per_pixel().float()
-    network.num_classes = num_classes
-    assert trainer().validate(classifier(network), datamodule=Data(["sky", "sea", "land"]), verbose=False)
+    network.bias.data[0] = float("nan")
+    with pytest.raises(NetworkError, match=one_line("Conv2d: the loss of sample 0 (clean) is nan")):
+        getattr(trainer(), stage)(classifier(network), loader(), verbose=False)
+
+
+def test_a_loss_that_is_nan_is_not_trained_on(trainer):
+    model = classifier(loss=lambda network, batch: squared(network, batch) / (batch["index"] != 4))
+    spy = Spy()
+    with pytest.raises(BatchError, match=one_line("the training loss is inf at step 1")):
+        trainer(callbacks=spy).fit(model, loader())
+    assert len(spy.gradients) == 1
+    assert all(weight.isfinite().all() for weight in model.parameters())
 
 
 # Evaluation.
