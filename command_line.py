@@ -8,25 +8,24 @@ from typing import Any, NoReturn
 from jsonargparse import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser
 
+import class_paths  # noqa: F401  looks at what a class path names before it is called
+from config_files import UserError, check_file
+
 CONFIGS = Path(__file__).parent / "configs"
-
-
-class UserError(Exception):
-    """A mistake of the user's, told in one line."""
-
-    one_line = True  # what `cli.main` goes by
 
 
 class FindConfig(ActionConfigFile):
     """`--config at101.yaml` finds `configs/at101.yaml`, unless there is such a file here."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
-        if isinstance(values, str) and not Path(values).exists():
-            if (CONFIGS / values).is_file():
+        inline = "\n" in values or "{" in values
+        if not inline:
+            if not os.path.lexists(values) and os.path.isfile(CONFIGS / values):
                 values = str(CONFIGS / values)
-            elif "\n" not in values and "{" not in values:
+            if not os.path.exists(values):
                 known = ", ".join(sorted(path.name for path in CONFIGS.glob("*.yaml")))
-                parser.error(f"--config {values}: no such file; configs/ has {known}")
+                raise UserError(f"--config {values}: no such file; configs/ has {known}")
+            check_file(Path(values))
         super().__call__(parser, cfg, values, option_string)
 
 
