@@ -7,7 +7,7 @@ of the place's type, a function one that the place takes. What a user has writte
 import difflib
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -36,6 +36,8 @@ class Place(NamedTuple):
     """Types of lists and dicts that may hold several."""
     free: bool
     """Whether any text may stand there, so that a path need not be one."""
+    plain: bool
+    """Whether a number or a truth may stand there."""
 
     @classmethod
     def of(cls, typehint: Any) -> "Place":
@@ -46,6 +48,7 @@ class Place(NamedTuple):
             tuple(member for member, origin in origins if origin in hints.callable_origin_types),
             tuple(member for member, origin in origins if origin in hints.sequence_or_mapping_origin_types),
             any(member is str or hints.accepts_any_value(member) for member in members),
+            any(member in (bool, int, float) for member in members),
         )
 
     @property
@@ -56,9 +59,11 @@ class Place(NamedTuple):
 
 def adapt(val: Any, typehint: Any, **options: Any) -> Any:
     """Stands before jsonargparse's function of this kind, which every value of a config passes, nested ones too."""
+    if isinstance(val, dict) and get_args(typehint)[:1] == (str,):
+        val = {str(key): value for key, value in val.items()}  # YAML makes numbers of some names
     if isinstance(val, str | dict | Namespace | NestedArg):
         if hints.accepts_any_value(typehint):
-            if hints.is_subclass_spec(val) and not options.get("serialize"):
+            if isinstance(val, dict | Namespace) and hints.is_subclass_spec(val) and not options.get("serialize"):
                 raise ValueError(
                     f"class_path {val['class_path']}: there is no telling what belongs here; give the parameter a type"
                 )
@@ -75,12 +80,20 @@ def _adapt_class(val: Any, typehint: Any, place: Place, options: dict[str, Any])
     path = _path_of(val, options)
     if path is None or (place.free and isinstance(val, str)) or (options.get("enable_path") and _is_file(val)):
         return _adapt(val, typehint, **options)
-    if typehint not in (*place.bases, *place.callables):  # a union: each of its members comes by, too
-        try:
+    if typehint not in (*place.bases, *place.callables):  # a union
+        if options.get("append"):
             return _adapt(val, typehint, **options)
-        except ValueError:
-            find(path, place)
-            raise
+        try:
+            found = find(path, place)
+        except ValueError as error:
+            try:
+                return _adapt(val, typehint, **options)  # `null` or `false`, perhaps
+            except ValueError:
+                if place.plain:
+                    raise
+                raise error from None
+        fits = (kind for kind in (*place.bases, *place.callables) if _misfit(found, Place.of(kind)) is None)
+        return adapt(val, next(fits), **options)
     if options.get("serialize") and isinstance(val, str):
         return val
     found = find(path, place)
@@ -113,6 +126,8 @@ def _adapt_function(val: Any, found: Any, typehint: Any, place: Place, options: 
         made = hints.adapt_class_type(
             *arguments, prev_val=previous if hints.is_subclass_spec(previous) else None, partial_skip_args=skip
         )
+    except hints.ArgumentError as error:
+        raise ValueError(str(error)) from error
     except Exception as error:
         if not making or isinstance(error, ValueError | TypeError):
             raise
@@ -134,20 +149,21 @@ def find(path: str, place: Place) -> Any:
     """
     kinds = place.bases + place.returns
     if "." not in path:
-        name, path = path, hints.resolve_class_path_by_name(kinds, path)
+        name, path = path, hints.resolve_class_path_by_name(kinds, path)  # type: ignore[arg-type]
         if "." not in path:
-            raise ValueError(_unknown(name, kinds))
+            raise ValueError(_unknown(name, place.bases or kinds))
     try:
         found = import_object(path)
     except hints.ImportDenied as error:
-        raise ValueError(f"{path}: Python's own library has nothing for a config; a module of yours by such a name "
-                         "needs another") from error
+        raise ValueError(f"{path}: this is of Python's own library, which has nothing for a config") from error
     except ModuleNotFoundError as error:
         raise ValueError(f"{path}: no module {error.name}; its folder must be on PYTHONPATH") from error
     except AttributeError as error:
         module, name = path.rsplit(".", 1)
         close = difflib.get_close_matches(name, dir(sys.modules.get(module)), n=1)
-        raise ValueError(f"{path}: {module} has no {name}" + (f"; did you mean {close[0]}?" if close else "")) from error
+        raise ValueError(
+            f"{path}: {module} has no {name}" + (f"; did you mean {close[0]}?" if close else "")
+        ) from error
     except (Exception, SystemExit) as error:  # of the module's own code, which an import runs
         raise ValueError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
     if wrong := _misfit(found, place):
@@ -188,7 +204,9 @@ def _returned(function: Any) -> Any:
         returns = get_return_type(function)
     except (TypeError, ValueError):  # built in
         return None
-    return None if returns in (None, inspect.Signature.empty, Any) or isinstance(returns, str | hints.TypeVar) else returns
+    return (
+        None if returns in (None, inspect.Signature.empty, Any) or isinstance(returns, str | hints.TypeVar) else returns
+    )
 
 
 def _uncallable(function: Any, typehint: Any) -> str | None:
@@ -259,10 +277,11 @@ def _by_name(val: NestedArg, place: Place, options: dict[str, Any]) -> list[Any]
     if not isinstance(items, list) or not name[:1].isupper():
         return None
     names = [str(item.get("class_path", "")).rsplit(".", 1)[-1] for item in items if isinstance(item, dict | Namespace)]
-    if names.count(name) != 1 or not key:
-        there = f"there are {', '.join(names)}" if names else "there is none"
-        problem = "give one of its arguments" if name in names else f"no {name} here; {there}"
-        raise ValueError(f"{name}: more than one is here" if names.count(name) > 1 else problem)
+    if names.count(name) != 1:
+        there = f"there are {', '.join(names)}" if names else "the list is empty"
+        raise ValueError(f"{'more than one' if name in names else 'no'} {name} here; {there}")
+    if not key:
+        raise ValueError(f"{name}: give one of its arguments, as in {name}.samples")
     number = names.index(name)
     inner = NestedArg(key.removeprefix("init_args."), val.val)
     item = adapt(inner, get_args(place.lists[0])[-1], **{**options, "prev_val": items[number], "append": False})
@@ -275,8 +294,8 @@ def _unknown(name: str, kinds: tuple[type, ...]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f"no {_or(kinds)} is called {name}; did you mean {close[0]}?"
-    own = [short for short, path in known.items() if path.split(".")[0] in OWN] or sorted(known)
-    listed = ", ".join(sorted(own)[:12])
+    own = [short for short in known if any(hasattr(sys.modules.get(room), short) for room in OWN)]
+    listed = ", ".join(sorted(own or known)[:12])
     elsewhere = next((f" ({name} is another kind)" for room in OWN if hasattr(sys.modules.get(room), name)), "")
     return f"no {_or(kinds)} is called {name}{elsewhere}; there are {listed}; others go by their import path"
 
@@ -293,4 +312,4 @@ def _kind(value: Any) -> str:
     return "nothing (None)" if value is None else f"of type {type(value).__name__}"
 
 
-hints.adapt_typehints = adapt
+hints.adapt_typehints = adapt  # type: ignore[assignment]

@@ -24,7 +24,7 @@ class UserError(Exception):
 
 
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML's version 1.2: `on`, `yes`, `1:30`, `2024-01-01` and `010` are no numbers, dates or truths; `3e-4` is one."""
+    """YAML 1.2, in which `on`, `yes`, `1:30`, `2024-01-01` and `010` are text as they stand, and `3e-4` is a number."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  its own, none of version 1.1
 
@@ -45,8 +45,12 @@ for _name, (_pattern, _first) in _PLAIN.items():
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")}
 
 
-def check_file(path: Path) -> None:
-    """Raises UserError, with file and line, if a file is no config: unreadable, no YAML, no sections, or without bound."""
+def read(path: Path) -> dict[str, Any]:
+    """The sections of a config file.
+
+    Raises:
+        UserError: with file and line, if it cannot be read, is no YAML, has no sections, or is without bound.
+    """
     text = _read(path)
     try:
         check(text, str(path))
@@ -65,6 +69,7 @@ def check_file(path: Path) -> None:
     for key in content:
         if not isinstance(key, str):
             raise UserError(f"{path}: {key!r} is no section of a config")
+    return content
 
 
 def _read(path: Path) -> str:
@@ -159,4 +164,4 @@ def _problems(text: str) -> Iterator[tuple[int, str]]:
 
 
 set_loader("yaml", load, (yaml.YAMLError,))
-_loaders_dumpers.yaml_default_loader = Loader  # also where a number or a truth is wanted and a text is given
+_loaders_dumpers.yaml_default_loader = Loader  # type: ignore[assignment]  # also where a number or a truth is wanted and a text is given
