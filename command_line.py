@@ -72,9 +72,8 @@ _AROUND = re.compile(
 
 def deepest(message: str) -> str:
     """The one line of a nested parser message that says what is wrong, after the key it is about."""
-    message = re.sub(r"Type .*? expects a function or a callable class: ", "", message)
+    message = re.sub(r"Type .*? expects a function or a callable class: |\. Got value: Namespace\(.*", "", message)
     reason, key = next(_reasons(message), (message.strip().splitlines()[-1].strip(), ""))
-    reason = re.sub(r"\. Got value: Namespace\(.*", "", reason)
     reason = re.sub(r"\. Got value: (.*)", r", not \1", reason)
     reason = re.sub(r"Not a valid subclass of (\w+)", r"Expected a class (\1), by name or by class_path", reason)
     given = re.search(r"Given value: (.{1,60})$", message, re.MULTILINE)

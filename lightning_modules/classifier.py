@@ -162,11 +162,15 @@ class Classifier(LightningModule):
         if not groups:
             raise NetworkError("frozen: nothing of the network is left to train")
         optimizer = self.optimizer([{"params": parameters} for parameters in groups.values()])
+        if not isinstance(optimizer, Optimizer):
+            raise NetworkError(f"model.optimizer made {optimizer!r}, which is no optimizer of torch")
         for group, factor in zip(optimizer.param_groups, groups, strict=True):
             group["lr"] *= factor
         if self.schedule is None:
             return optimizer
         scheduler = self.schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        if not isinstance(scheduler, LRScheduler):
+            raise NetworkError(f"model.schedule made {scheduler!r}, which is no scheduler of torch")
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _begin(self) -> None:
