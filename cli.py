@@ -1,7 +1,11 @@
 """The door: `cli.py fit|validate|test|predict --config NAME.yaml`, and `report` and `convert`."""
 
+import difflib
 import os
+import signal
 import sys
+
+COMMANDS = ("fit", "validate", "test", "predict", "report", "convert")
 
 
 def main(args: list[str] | None = None) -> None:
@@ -12,24 +16,45 @@ def main(args: list[str] | None = None) -> None:
     """
     arguments = sys.argv[1:] if args is None else args
     try:
-        if arguments[:1] == ["report"]:  # reading results needs no torch
-            from reports.comparison import main as report
-
-            report(arguments[1:])
-        elif arguments[:1] == ["convert"]:
-            from lightning_modules.weights import main as convert
-
-            convert(arguments[1:])
-        else:
-            from training_cli import run
-
-            run(args)
+        try:
+            _run(arguments, args)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has stopped, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
+        sys.exit(128 + signal.SIGPIPE)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(128 + signal.SIGINT)
     except Exception as error:
         if not getattr(error, "one_line", False) or os.environ.get("SADDLE_DEBUG"):
             raise
-        line = "".join(filter(str.isprintable, str(error)))  # it may quote a file
-        sys.stderr.write(f"error: {line}\n")
-        sys.exit(2)
+        _end(str(error))  # it may quote a file
+
+
+def _run(arguments: list[str], args: list[str] | None) -> None:
+    command = arguments[0] if arguments else "no command"
+    if command == "report":  # reading results needs no torch
+        from reports.comparison import main as report
+
+        report(arguments[1:])
+    elif command == "convert":
+        from lightning_modules.weights import main as convert
+
+        convert(arguments[1:])
+    elif command in COMMANDS or command.startswith("-"):
+        from training_cli import run
+
+        run(args)
+    else:
+        close = difflib.get_close_matches(command, COMMANDS, n=1)
+        _end(f"{command}: " + (f"did you mean {close[0]}?" if close else f"the commands are {', '.join(COMMANDS)}"))
+
+
+def _end(line: str) -> None:
+    """End with one line and exit status 2."""
+    sys.stderr.write(f"error: {''.join(filter(str.isprintable, line))}\n")
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -225,7 +225,7 @@ class TrainingCLI(LightningCLI):
             always.append(LearningRateMonitor("step"))
         if config.sync_batchnorm and (config.accelerator == "cpu" or not torch.cuda.is_available()):
             config.sync_batchnorm = False  # it exists for GPUs only; so a cluster's config runs on a laptop
-        config.callbacks = [*always, *(config.callbacks or [])]
+        config.callbacks = [*always, *_as_list(config.callbacks or [])]
         return super().instantiate_trainer(**kwargs)
 
 

@@ -179,6 +179,8 @@ class TargetedAPGD(APGD):
 
     def __init__(self, constraint: Ball, steps: int = 100, targets: int = 9) -> None:
         super().__init__(constraint, steps)
+        if targets < 1:
+            raise ValueError(f"{type(self).__name__}: targets={targets} must be 1 or more")
         self.targets = targets
 
     def perturb(self, network: nn.Module, image: Tensor, label: Tensor, seed: Tensor, region: Tensor | None) -> Tensor:

@@ -19,13 +19,21 @@ def number(value: Number, name: str) -> float:
     try:
         if isinstance(value, str):
             numerator, _, denominator = (value if "/" in value else f"{value}/1").partition("/")
-            value = float(Fraction(Decimal(numerator)) / Fraction(Decimal(denominator)))
+            value = float(_exact(numerator) / _exact(denominator))
         result = float(value)
     except (ArithmeticError, ValueError, TypeError):
         result = math.nan
     if not math.isfinite(result):
-        raise ValueError(f"{name}: {value!r} is no number; write 0.03 or 8/255")
+        raise ValueError(f"{name}: {str(value)[:100]!r} is no number; write 0.03 or 8/255")
     return result
+
+
+def _exact(text: str) -> Fraction:
+    """A decimal number without rounding; of one that no float holds, an exponent may have more digits than fit here."""
+    value = Decimal(text)
+    if len(text) > 100 or abs(value.adjusted()) > 400:
+        raise ValueError(f"{text[:100]} is no number of pixels")
+    return Fraction(value)
 
 
 def per_sample(values: Tensor, image: Tensor) -> Tensor:

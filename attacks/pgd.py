@@ -1,5 +1,7 @@
 """PGD and its thin cases FGSM and I-FGSM."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -26,7 +28,8 @@ class PGD(Adversary):
         objective: what to raise, made from (network, image, label).
 
     Raises:
-        ValueError: on steps or restarts below 1, restarts of one start, or a step_size that is negative or no number.
+        ValueError: on steps or restarts below 1, restarts of one start, or a step_size, momentum or
+            target_class that is negative or no number.
     """
 
     def __init__(
@@ -46,6 +49,10 @@ class PGD(Adversary):
             raise ValueError(f"{type(self).__name__}: steps={steps} and restarts={restarts} must be 1 or more")
         if restarts > 1 and not random_start:
             raise ValueError(f"{type(self).__name__}: restarts={restarts} would all be the same; set random_start")
+        if not 0 <= momentum < math.inf or (target_class or 0) < 0:
+            raise ValueError(
+                f"{type(self).__name__}: momentum={momentum} and target_class={target_class} must be 0 or more"
+            )
         self.constraint = constraint
         self.steps = steps
         if step_size is not None:

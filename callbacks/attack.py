@@ -187,7 +187,8 @@ def _require_arguments(place: str, attack: AnyAttack | None) -> None:
 
 def is_logged(trainer: Trainer, batch_idx: int) -> bool:
     """Whether the loggers are fed after this training batch."""
-    return (batch_idx + 1) % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return every > 0 and (batch_idx + 1) % every == 0
 
 
 def wait_for(device: torch.device) -> None:

@@ -1,5 +1,6 @@
 """Inpainting with a robust network's gradients (eq. 6 of the paper)."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +36,9 @@ class Inpainting(Synthesis):
         weight: lambda of eq. 6.
         samples: how many validation samples, spread evenly over the set, or their indices.
         every_n_epochs: paint after the evaluation of every n-th epoch; the last one is always painted.
+
+    Raises:
+        ValueError: on a setting out of its range.
     """
 
     task = "inpainting"
@@ -52,6 +56,12 @@ class Inpainting(Synthesis):
     ) -> None:
         super().__init__(constraint, steps, step_size, samples, every_n_epochs)
         self.size = (size, size) if isinstance(size, int) else size
+        if min(self.size) < 1:
+            raise ValueError(f"Inpainting: size={size} must be 1 pixel or more")
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"Inpainting: weight={weight} must be 0 or more")
+        if places is not None and not all(0 <= at <= 1 for place in places for at in place):
+            raise ValueError(f"Inpainting: places={places} lie between (0, 0) and (1, 1)")
         self.places = places
         self.weight = weight
 

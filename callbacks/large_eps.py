@@ -38,6 +38,8 @@ class LargeEps(Synthesis):
         every_n_epochs: int = 1,
     ) -> None:
         super().__init__(constraint, steps, step_size, samples, every_n_epochs)
+        if any(target < 0 for target in targets):
+            raise ValueError(f"LargeEps: targets={list(targets)} are classes, 0 or more")
         self.targets = targets
 
     def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Iterator[Plan]:

@@ -58,6 +58,9 @@ class Synthesis(Callback, ABC):
         step_size: length of a step in pixel units.
         samples: how many validation samples, spread evenly over the set, or their indices.
         every_n_epochs: paint after the evaluation of every n-th epoch; the last one is always painted.
+
+    Raises:
+        ValueError: on a setting out of its range.
     """
 
     task: ClassVar[str]
@@ -71,9 +74,16 @@ class Synthesis(Callback, ABC):
         samples: int | list[int] = 8,
         every_n_epochs: int = 1,
     ) -> None:
+        name = type(self).__name__
+        if steps < 1 or every_n_epochs < 1:
+            raise ValueError(f"{name}: steps={steps} and every_n_epochs={every_n_epochs} must be 1 or more")
+        if min(samples, default=-1) < 0 if isinstance(samples, list) else samples < 1:
+            raise ValueError(f"{name}: samples={samples} must be a number, 1 or more, or a list of indices, 0 or more")
         self.constraint = constraint
         self.steps = steps
         self.step_size = number(step_size, "step_size")
+        if self.step_size < 0:
+            raise ValueError(f"{name}: step_size={step_size} must be 0 or more")
         self.samples = samples
         self.every_n_epochs = every_n_epochs
         self.results: dict[str, float] = {}

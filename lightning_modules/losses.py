@@ -1,5 +1,6 @@
 """What training lowers. A loss sees the network and the batch, so that TRADES is a loss, not a module."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -22,9 +23,14 @@ class CrossEntropyLoss(Loss):
 
     Args:
         aux_weight: weight of the auxiliary head's loss (torchvision's reference: 0.5).
+
+    Raises:
+        ValueError: on a weight below 0.
     """
 
     def __init__(self, aux_weight: float = 0.5) -> None:
+        if not 0 <= aux_weight < math.inf:
+            raise ValueError(f"CrossEntropyLoss: aux_weight={aux_weight} must be 0 or more")
         self.aux_weight = aux_weight
 
     def __call__(self, network: nn.Module, batch: dict[str, Any]) -> Tensor:
@@ -48,12 +54,13 @@ class TRADES(Loss):
         aux_weight: weight of the same loss of the auxiliary head, where there is one.
 
     Raises:
-        ValueError: on a beta below 0.
+        ValueError: on a weight below 0.
     """
 
     def __init__(self, beta: float = 6.0, aux_weight: float = 0.5) -> None:
-        if not beta >= 0:
-            raise ValueError(f"TRADES: beta={beta} must be 0 or more")
+        for name, weight in (("beta", beta), ("aux_weight", aux_weight)):
+            if not 0 <= weight < math.inf:
+                raise ValueError(f"TRADES: {name}={weight} must be 0 or more")
         self.beta = beta
         self.aux_weight = aux_weight
 

@@ -35,11 +35,33 @@ def test_a_number_is_a_float_or_a_fraction(written, value):
 
 
 @pytest.mark.parametrize(
-    "garbage", ["eight", "", "8/0", "8/255/2", "8 255", "nan", "inf", "1e999", None, [0.1], "__import__('os')"]
+    "garbage",
+    [
+        "eight",
+        "",
+        "8/0",
+        "8/255/2",
+        "8 255",
+        "nan",
+        "inf",
+        "1e999",
+        None,
+        [0.1],
+        "__import__('os')",
+        "8/1e-400",
+        "9**9",
+    ],
 )
 def test_garbage_is_no_number(garbage):
     with pytest.raises(ValueError, match=r"^Linf eps: .* is no number; write 0.03 or 8/255$"):
         Linf(garbage)
+
+
+@pytest.mark.parametrize("endless", ["1e100000000", "1e-100000000", "1e100000000/255", "8/1e99999999", "9" * 1000])
+def test_a_number_that_takes_for_ever_to_compute_is_none(endless):
+    with pytest.raises(ValueError, match=r"is no number; write 0.03 or 8/255$") as told:
+        number(endless, "eps")
+    assert len(str(told.value)) < 200
 
 
 @pytest.mark.parametrize("ball", BALLS)

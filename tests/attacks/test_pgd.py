@@ -416,6 +416,8 @@ def test_the_default_step_size_is_never_refused(ball, steps):
         (lambda: PGD(Linf(0.1), steps=0), ["PGD", "steps=0"]),
         (lambda: IFGSM(Linf(0.1), steps=0), ["IFGSM", "steps=0"]),
         (lambda: PGD(Linf(0.1), restarts=0), ["PGD", "restarts=0"]),
+        (lambda: PGD(Linf(0.1), momentum=float("nan")), ["PGD", "momentum=nan"]),
+        (lambda: PGD(Linf(0.1), target_class=-1), ["PGD", "target_class=-1"]),
         (lambda: PGD(Box()), ["step_size has a default for Linf and L2 only"]),
     ],
 )

@@ -127,3 +127,11 @@ def test_the_network_is_left_as_it_was(batch, pixel_network):
 def test_the_constraint_holds(batch):
     (painting,) = Inpainting(L2(0.5) & Box(), 20, 0.3, size=12).synthesize(ColorNetwork(), batch)
     assert (painting.result - painting.start).flatten(1).norm(dim=1).max() <= 0.5 + 1e-5
+
+
+@pytest.mark.parametrize(
+    "setting", [{"size": 0}, {"size": (3, -1)}, {"weight": float("nan")}, {"weight": -1}, {"places": [(0.5, 1.5)]}]
+)
+def test_settings_out_of_their_range(setting):
+    with pytest.raises(ValueError, match=f"^Inpainting: {next(iter(setting))}="):
+        Inpainting(L2(1), steps=1, step_size=1, **setting)

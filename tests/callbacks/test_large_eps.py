@@ -44,3 +44,8 @@ def test_targets_have_a_picture_each(network, batch):
 def test_the_papers_settings_are_the_defaults():
     painter = LargeEps(Linf("32/255"))
     assert (painter.steps, painter.step_size) == (50, pytest.approx(1.6 / 255))
+
+
+def test_targets_are_classes():
+    with pytest.raises(ValueError, match=r"^LargeEps: targets=\[0, -1\] are classes, 0 or more$"):
+        LargeEps(Linf(1), targets=[0, -1])

@@ -54,6 +54,16 @@ def test_every_epoch_adds_its_pictures_of_the_same_samples(make_trainer, noise_l
     assert (scores, 4) in logger.scalars
 
 
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [({"samples": 0}, "samples=0 must"), ({"samples": []}, r"samples=\[\] must"), ({"samples": [3, -1]}, "indices"),
+     ({"steps": 0}, "steps=0 and"), ({"every_n_epochs": 0}, "epochs=0 must"), ({"step_size": -1}, "step_size=-1")],
+)  # fmt: skip
+def test_settings_out_of_their_range(setting, line):
+    with pytest.raises(ValueError, match=f"^Generation: .*{line}"):
+        Generation(**{**SETTINGS, **setting})
+
+
 @pytest.mark.parametrize(("epochs", "every", "expected"), [(5, 2, [1, 3, 4]), (3, 1, [0, 1, 2])])
 def test_every_n_epochs_and_always_the_last(make_trainer, noise_loader, module, tmp_path, epochs, every, expected):
     task = Generation(**SETTINGS, samples=1, every_n_epochs=every)

@@ -103,6 +103,13 @@ def test_training_lowers_the_mean_of_the_samples_losses(trainer, loss):
     torch.testing.assert_close(run.callback_metrics["train/loss"], expected.detach())
 
 
+@pytest.mark.parametrize("part", ["optimizer", "schedule"])
+def test_what_makes_no_optimizer_and_no_schedule_is_told(make_trainer, noise_loader, pixel_network, part):
+    module = Classifier(pixel_network, **{part: lambda *_: None})
+    with pytest.raises(NetworkError, match=f"^model.{part} made None, which is no "):
+        make_trainer().fit(module, noise_loader())
+
+
 def test_the_schedule_is_stepped_after_each_optimizer_step(trainer):
     spy, asked = Spy(), []
 

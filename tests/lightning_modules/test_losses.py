@@ -117,3 +117,6 @@ def test_trades_without_an_attack_is_one_clear_line():
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="beta=-1 must be 0 or more"):
         TRADES(beta=-1)
+    for loss in (TRADES, CrossEntropyLoss):
+        with pytest.raises(ValueError, match="aux_weight=nan must be 0 or more"):
+            loss(aux_weight=float("nan"))

@@ -1,0 +1,315 @@
+"""What a class path of a config may name, looked at before any of it is called.
+
+jsonargparse imports what a path names and calls it. Here every value meets the type of its place first: a class must be
+of the place's type, a function one that the place takes. What a user has written without annotations is taken as it is.
+"""
+
+import difflib
+import inspect
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+from jsonargparse import Namespace, set_parsing_settings
+from jsonargparse import _typehints as hints
+from jsonargparse._postponed_annotations import get_return_type
+from jsonargparse._util import NestedArg, get_import_path, import_object
+from torch import nn
+
+# Nothing of Python's own library is an attack, a network or a loss, and much of it runs or removes something. Where a
+# parameter has no type, a class path would be called whatever it is.
+set_parsing_settings(import_path_denylist=sorted(sys.stdlib_module_names), instantiate_subclass_spec_in_any=False)
+
+_adapt = hints.adapt_typehints
+
+
+class Place(NamedTuple):
+    """What a value may be, by the type of its place."""
+
+    bases: tuple[type, ...]
+    """Classes that it may be an instance of."""
+    callables: tuple[Any, ...]
+    """Types `Callable[...]` of functions that may stand there."""
+    lists: tuple[Any, ...]
+    """Types of lists and dicts that may hold several."""
+    free: bool
+    """Whether any text may stand there, so that a path need not be one."""
+    plain: bool
+    """Whether a number or a truth may stand there."""
+
+    @classmethod
+    def of(cls, typehint: Any) -> "Place":
+        members = get_args(typehint) if hints.get_typehint_origin(typehint) is hints.Union else (typehint,)
+        origins = [(member, hints.get_typehint_origin(member)) for member in members]
+        return cls(
+            tuple(member for member, origin in origins if hints.is_single_subclass_type(member, origin)),
+            tuple(member for member, origin in origins if origin in hints.callable_origin_types),
+            tuple(member for member, origin in origins if origin in hints.sequence_or_mapping_origin_types),
+            any(member is str or hints.accepts_any_value(member) for member in members),
+            any(member in (bool, int, float) for member in members),
+        )
+
+    @property
+    def returns(self) -> tuple[type, ...]:
+        """Classes of what its functions return."""
+        return tuple(kind for member in self.callables for kind in hints.get_subclass_types(get_args(member)[-1]) or ())
+
+
+def adapt(val: Any, typehint: Any, **options: Any) -> Any:
+    """Stands before jsonargparse's function of this kind, which every value of a config passes, nested ones too."""
+    if isinstance(val, dict) and get_args(typehint)[:1] == (str,):
+        val = {str(key): value for key, value in val.items()}  # YAML makes numbers of some names
+    if isinstance(val, str | dict | Namespace | NestedArg):
+        if hints.accepts_any_value(typehint):
+            if isinstance(val, dict | Namespace) and hints.is_subclass_spec(val) and not options.get("serialize"):
+                raise ValueError(
+                    f"class_path {val['class_path']}: there is no telling what belongs here; give the parameter a type"
+                )
+            return _adapt(val, typehint, **options)
+        place = Place.of(typehint)
+        if isinstance(val, NestedArg) and place.lists and (items := _by_name(val, place, options)) is not None:
+            return items
+        if place.bases or place.callables:
+            return _adapt_class(val, typehint, place, options)
+    return _adapt(val, typehint, **options)
+
+
+def _adapt_class(val: Any, typehint: Any, place: Place, options: dict[str, Any]) -> Any:
+    path = _path_of(val, options)
+    if path is None or (place.free and isinstance(val, str)) or (options.get("enable_path") and _is_file(val)):
+        return _adapt(val, typehint, **options)
+    if typehint not in (*place.bases, *place.callables):  # a union
+        if options.get("append"):
+            return _adapt(val, typehint, **options)
+        try:
+            found = find(path, place)
+        except ValueError as error:
+            try:
+                return _adapt(val, typehint, **options)  # `null` or `false`, perhaps
+            except ValueError:
+                if place.plain:
+                    raise
+                raise error from None
+        fits = (kind for kind in (*place.bases, *place.callables) if _misfit(found, Place.of(kind)) is None)
+        return adapt(val, next(fits), **options)
+    if options.get("serialize") and isinstance(val, str):
+        return val
+    found = find(path, place)
+    if inspect.isclass(found):
+        if place.callables and not issubclass(found, place.returns or ()):
+            typehint = Callable  # its instances are called, and say nowhere what they return
+        return _adapt(val, typehint, **options)
+    if place.bases and isinstance(found, place.bases):
+        return _adapt(val, typehint, **options)
+    return _adapt_function(val, found, typehint, place, options)
+
+
+def _adapt_function(val: Any, found: Any, typehint: Any, place: Place, options: dict[str, Any]) -> Any:
+    """A function: called to make what a class would be; bound to its arguments where a function is wanted."""
+    path = get_import_path(found)
+    previous = options.get("prev_val")
+    spec = hints.subclass_spec_as_namespace(val, Namespace(class_path=path) if callable(previous) else previous)
+    spec["class_path"] = path
+    if place.callables and not spec.get("init_args") and not spec.get("dict_kwargs"):
+        return found
+    if not inspect.isroutine(found):
+        raise ValueError(f"{path} is an object, not a function: it takes no arguments")
+    skip = _given(found, place.callables[0]) if place.callables else None
+    sub_add_kwargs = options.get("sub_add_kwargs") or {}
+    if not options.get("serialize") and not options.get("instantiate_classes"):
+        _sort_arguments(spec, found, sub_add_kwargs, skip)
+    making = options.get("instantiate_classes", False)
+    arguments = (spec, options.get("serialize", False), making, sub_add_kwargs)
+    try:
+        made = hints.adapt_class_type(
+            *arguments, prev_val=previous if hints.is_subclass_spec(previous) else None, partial_skip_args=skip
+        )
+    except hints.ArgumentError as error:
+        raise ValueError(str(error)) from error
+    except Exception as error:
+        if not making or isinstance(error, ValueError | TypeError):
+            raise
+        raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
+    if not making:
+        return made
+    if place.callables:
+        return partial(found, **made.keywords)
+    if not isinstance(made, place.bases):
+        raise ValueError(f"{path} returned {_kind(made)}, not {_or(place.bases)}")
+    return made
+
+
+def find(path: str, place: Place) -> Any:
+    """What a path names, by its short name where it is a class of the place's kind.
+
+    Raises:
+        ValueError: if there is no such thing, or it is not of the place's kind.
+    """
+    kinds = place.bases + place.returns
+    if "." not in path:
+        name, path = path, hints.resolve_class_path_by_name(kinds, path)  # type: ignore[arg-type]
+        if "." not in path:
+            raise ValueError(_unknown(name, place.bases or kinds))
+    try:
+        found = import_object(path)
+    except hints.ImportDenied as error:
+        raise ValueError(f"{path}: this is of Python's own library, which has nothing for a config") from error
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{path}: no module {error.name}; its folder must be on PYTHONPATH") from error
+    except AttributeError as error:
+        module, name = path.rsplit(".", 1)
+        close = difflib.get_close_matches(name, dir(sys.modules.get(module)), n=1)
+        raise ValueError(
+            f"{path}: {module} has no {name}" + (f"; did you mean {close[0]}?" if close else "")
+        ) from error
+    except (Exception, SystemExit) as error:  # of the module's own code, which an import runs
+        raise ValueError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
+    if wrong := _misfit(found, place):
+        raise ValueError(f"{path} {wrong}")
+    return found
+
+
+def _misfit(found: Any, place: Place) -> str | None:
+    """What is wrong with something as a value of its place, if anything."""
+    kinds = place.bases + place.returns
+    if isinstance(found, place.bases):
+        return None
+    if inspect.isclass(found):
+        if issubclass(found, kinds) or (place.callables and hints.callable_instances(found)):
+            return None
+        return f"is no subclass of {_or(kinds)}"
+    if not callable(found):
+        return f"is {_kind(found)}, not {_or(kinds)}"
+    returns = _returned(found)
+    if returns is not None:
+        if any(hints.is_subclass(kind, kinds) for kind in (returns, *get_args(returns))):
+            return None
+        return f"returns {getattr(returns, '__name__', returns)}, not {_or(kinds)}"
+    if place.callables:
+        wrong = [_uncallable(found, member) for member in place.callables]
+        return None if None in wrong else wrong[0]
+    # A network is called at once and as anybody writes it; for all else a function says what it makes.
+    if any(issubclass(base, nn.Module) for base in place.bases) and not inspect.isbuiltin(found):
+        return None
+    return f"does not say what it returns: annotate it with -> {_or(kinds)}"
+
+
+def _returned(function: Any) -> Any:
+    """The type a function says it returns; None if it says none."""
+    try:
+        if inspect.signature(function).return_annotation is None:
+            return type(None)
+        returns = get_return_type(function)
+    except (TypeError, ValueError):  # built in
+        return None
+    return (
+        None if returns in (None, inspect.Signature.empty, Any) or isinstance(returns, str | hints.TypeVar) else returns
+    )
+
+
+def _uncallable(function: Any, typehint: Any) -> str | None:
+    """What is wrong with calling a function as its place does, by position."""
+    *given, _ = get_args(typehint)
+    if given[:1] == [...] or not isinstance(given[0], list):
+        return None
+    try:
+        signature = inspect.signature(function)
+        signature.bind_partial(*given[0])
+    except TypeError:
+        return f"takes {signature}; here it is called with {len(given[0])} arguments"
+    except ValueError:  # built in, and does not tell
+        return None
+    return None
+
+
+def _given(function: Any, typehint: Any) -> set[str]:
+    """Parameters that the place gives when it calls the function: these are none of a config's."""
+    given = get_args(typehint)[0]
+    parameters = inspect.signature(function).parameters.values()
+    if isinstance(given, list):
+        return {parameter.name for parameter in list(parameters)[: len(given)]}
+    return {parameter.name for parameter in parameters if parameter.default is parameter.empty}
+
+
+def _sort_arguments(spec: Namespace, function: Any, sub_add_kwargs: dict[str, Any], skip: set[str] | None) -> None:
+    """Of a function with `**kwargs`, arguments that it does not name go where jsonargparse leaves them alone."""
+    parameters = inspect.signature(function).parameters.values()
+    given = spec.get("init_args")
+    if not given or all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    parser = hints.ActionTypeHint.get_class_parser(function, sub_add_kwargs, skip)
+    if isinstance(given, NestedArg):
+        if hints.find_parent_action(parser, given.key) is None:
+            del spec["init_args"]
+            spec["dict_kwargs"] = {given.key: given.val}
+        return
+    named = given if isinstance(given, dict) else vars(given)
+    extra = {key: named.pop(key) for key in list(named) if hints.find_parent_action(parser, key) is None}
+    if extra:
+        spec["dict_kwargs"] = {**(spec.get("dict_kwargs") or {}), **extra}
+
+
+def _path_of(val: Any, options: dict[str, Any]) -> str | None:
+    """The class path that a value gives, or that an argument of its class goes with."""
+    if isinstance(val, str):
+        return val
+    if isinstance(val, NestedArg):
+        previous = options.get("prev_val")
+        if val.key == "class_path":
+            return val.val
+        if callable(previous) and not isinstance(previous, Namespace):
+            return get_import_path(previous)
+        return _path_of(previous, options) if isinstance(previous, dict | Namespace) else None
+    path = val.get("class_path") if hints.is_subclass_spec(val) else None
+    return path if isinstance(path, str) else None
+
+
+def _is_file(val: Any) -> bool:
+    return isinstance(val, str) and Path(val).is_file()
+
+
+def _by_name(val: NestedArg, place: Place, options: dict[str, Any]) -> list[Any] | None:
+    """An argument for one of a list's items, by the name of its class: `--trainer.callbacks.Inpainting.size 30`."""
+    items = options.get("prev_val")
+    name, _, key = val.key.partition(".")
+    if not isinstance(items, list) or not name[:1].isupper():
+        return None
+    names = [str(item.get("class_path", "")).rsplit(".", 1)[-1] for item in items if isinstance(item, dict | Namespace)]
+    if names.count(name) != 1:
+        there = f"there are {', '.join(names)}" if names else "the list is empty"
+        raise ValueError(f"{'more than one' if name in names else 'no'} {name} here; {there}")
+    if not key:
+        raise ValueError(f"{name}: give one of its arguments, as in {name}.samples")
+    number = names.index(name)
+    inner = NestedArg(key.removeprefix("init_args."), val.val)
+    item = adapt(inner, get_args(place.lists[0])[-1], **{**options, "prev_val": items[number], "append": False})
+    return [*items[:number], item, *items[number + 1 :]]
+
+
+def _unknown(name: str, kinds: tuple[type, ...]) -> str:
+    """That there is no class of a short name, and which there are."""
+    known = {path.rsplit(".", 1)[-1]: path for kind in kinds for path in hints.get_all_subclass_paths(kind)}
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"no {_or(kinds)} is called {name}; did you mean {close[0]}?"
+    own = [short for short in known if any(hasattr(sys.modules.get(room), short) for room in OWN)]
+    listed = ", ".join(sorted(own or known)[:12])
+    elsewhere = next((f" ({name} is another kind)" for room in OWN if hasattr(sys.modules.get(room), name)), "")
+    return f"no {_or(kinds)} is called {name}{elsewhere}; there are {listed}; others go by their import path"
+
+
+OWN = ("attacks", "callbacks", "datamodules", "lightning_modules")
+"""The rooms whose classes go by their names."""
+
+
+def _or(kinds: tuple[type, ...]) -> str:
+    return " or ".join(dict.fromkeys(kind.__name__ for kind in kinds))
+
+
+def _kind(value: Any) -> str:
+    return "nothing (None)" if value is None else f"of type {type(value).__name__}"
+
+
+hints.adapt_typehints = adapt  # type: ignore[assignment]
