@@ -14,7 +14,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from callbacks.attack import Attack
-from callbacks.worst_case import worst_case
+from callbacks.bootstrap import intervals
+from callbacks.worst_case import chosen, worst_case
 from lightning_modules.counts import Counts, Outcome
 from reports.files import write_whole
 
@@ -103,12 +104,19 @@ class Records(Callback):
                 scores.setdefault(version, []).append(_score(sparse))
             for name, winner in record["winners"].items():
                 winners.setdefault(f"{name}_attack", []).append(winner)
+        cpu = torch.device("cpu")
+        if self._dense and trainer.is_global_zero:
+            for version in records[0]["counts"] if records else ():
+                pl_module.results[version] |= intervals(_as_outcome(records, cpu, [version])["counts"][version])  # type: ignore
         for name, versions in _worst_groups(trainer).items():
-            outcome = _as_outcome(records, torch.device("cpu"), versions)
+            outcome = _as_outcome(records, cpu, versions)
             counts = Counts(*map(torch.stack, zip(*(outcome["counts"][version] for version in versions), strict=True)))
             loss = torch.stack([outcome["loss"][version] for version in versions])
-            values, picked = worst_case(counts, loss, self._dense)
+            values, picked, lowest = worst_case(counts, loss, self._dense)
             pl_module.report("val" if validating else "test", name, values)  # type: ignore[operator]
+            if self._dense and trainer.is_global_zero:
+                of_accuracy, of_miou = (intervals(chosen(counts, choice)) for choice in (picked, lowest))
+                pl_module.results[name] |= of_accuracy | {k: v for k, v in of_miou.items() if k == "miou_interval"}  # type: ignore
             winners[f"{name}_attack"] = won = [versions[attack] for attack in picked.tolist()]
             scores[name] = [scores[version][i] for i, version in enumerate(won)]
         if trainer.is_global_zero:

@@ -60,7 +60,7 @@ def test_the_page_of_a_run_shows_given_pictures_then_epochs_in_order(tmp_path):
     path = run / "gallery" / "index.html"
     write_page([run], path)
     page = Page(path)
-    assert page.kinds == ["original", "label", "start", "epoch 0", "epoch 2", "epoch 10"]
+    assert page.kinds == ["original", "label", "start", "epoch 1", "epoch 3", "epoch 11"]
     expected = [f"{name}.png" for name in ("original", "label", "start", "epoch_0000", "epoch_0002", "epoch_0010")]
     assert [source for _, source in page.pictures] == [f"inpainting/0003/{name}" for name in expected]
     assert all(file.is_file() for file in linked_files(page, path))
@@ -73,7 +73,7 @@ def test_tasks_and_samples_have_their_own_strips(tmp_path):
     page = Page(tmp_path / "page.html")
     titles = [text for text in page.texts if text in ("Generation", "Inpainting") or text.startswith("sample")]
     assert titles == ["Generation", "sample 0007", "Inpainting", "sample 0000", "sample 0001"]
-    assert page.kinds[:2] == ["start", "epoch 0"]
+    assert page.kinds[:2] == ["start", "epoch 1"]
     assert "generation/0007" in page.pictures[0][1]
 
 
@@ -82,7 +82,7 @@ def test_two_runs_are_shown_below_each_other_with_the_given_pictures_once(tmp_pa
     path = tmp_path / "report" / "page.html"
     write_page(runs, path)
     page = Page(path)
-    assert page.kinds == ["original", "label", "start", "epoch 0", "epoch 1", "epoch 1"]
+    assert page.kinds == ["original", "label", "start", "epoch 1", "epoch 2", "epoch 2"]
     assert ["standard" in source for _, source in page.pictures] == [False] * 5 + [True]
     assert all(file.is_file() for file in linked_files(page, path))
     assert "robust and standard" in page.texts
@@ -109,7 +109,7 @@ def test_a_number_that_stands_for_two_images_is_two_samples(tmp_path):
     write_page(runs, tmp_path / "page.html")
     page = Page(tmp_path / "page.html")
     given = ["original", "label", "start"]
-    assert page.kinds == [*given, "epoch 1", "epoch 1", *given, "epoch 1"]
+    assert page.kinds == [*given, "epoch 2", "epoch 2", *given, "epoch 2"]
     assert all(source.startswith("test/") for _, source in page.pictures[5:])
 
 
@@ -183,7 +183,7 @@ def test_a_run_without_results_has_a_gallery_all_the_same(tmp_path):
     run = make_run(tmp_path / "at50", metrics=None)
     write_page([run], tmp_path / "page.html")
     page = Page(tmp_path / "page.html")
-    assert page.kinds == ["original", "label", "start", "epoch 0"]
+    assert page.kinds == ["original", "label", "start", "epoch 1"]
     assert "table" not in page.tags
 
 
@@ -200,7 +200,7 @@ def test_files_of_others_in_the_gallery_do_no_harm(tmp_path):
         (run / name).write_text("")
     write_page([run], tmp_path / "page.html")
     page = Page(tmp_path / "page.html")
-    assert page.kinds == ["original", "label", "start", "epoch 0"]
+    assert page.kinds == ["original", "label", "start", "epoch 1"]
     assert page.tags.count("h2") == 1
     assert sum(text.startswith("sample") for text in page.texts) == 1
 
