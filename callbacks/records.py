@@ -18,6 +18,7 @@ from callbacks.bootstrap import intervals
 from callbacks.worst_case import chosen, worst_case
 from lightning_modules.counts import Counts, Outcome
 from reports.files import write_whole
+from reports.intervals import Interval
 
 LAYOUT = 2
 """Of the lines below; records of another layout are not gone on with."""
@@ -46,6 +47,8 @@ class Records(Callback):
     def __init__(self, key: str = "") -> None:
         self.key = key
         self.records: dict[int, Record] = {}
+        self.intervals: dict[str, dict[str, Interval]] = {}
+        """Of label maps, by version of the image and by `worst` group: see `callbacks.bootstrap`."""
         self._file: TextIO | None = None
         self._dense = False
 
@@ -53,7 +56,7 @@ class Records(Callback):
         if trainer.state.fn == TrainerFn.FITTING:
             return
         folder = _folder(trainer)
-        self.records = _read(folder)
+        self.records, self.intervals = _read(folder), {}
         if trainer.is_global_zero:
             write_whole(folder / "key", self.key)
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,18 +108,17 @@ class Records(Callback):
             for name, winner in record["winners"].items():
                 winners.setdefault(f"{name}_attack", []).append(winner)
         cpu = torch.device("cpu")
-        if self._dense and trainer.is_global_zero:
+        if self._dense:
             for version in records[0]["counts"] if records else ():
-                pl_module.results[version] |= intervals(_as_outcome(records, cpu, [version])["counts"][version])  # type: ignore
+                self.intervals[version] = intervals(_as_outcome(records, cpu, [version])["counts"][version])
         for name, versions in _worst_groups(trainer).items():
             outcome = _as_outcome(records, cpu, versions)
             counts = Counts(*map(torch.stack, zip(*(outcome["counts"][version] for version in versions), strict=True)))
             loss = torch.stack([outcome["loss"][version] for version in versions])
             values, picked, lowest = worst_case(counts, loss, self._dense)
             pl_module.report("val" if validating else "test", name, values)  # type: ignore[operator]
-            if self._dense and trainer.is_global_zero:
-                of_accuracy, of_miou = (intervals(chosen(counts, choice)) for choice in (picked, lowest))
-                pl_module.results[name] |= of_accuracy | {k: v for k, v in of_miou.items() if k == "miou_interval"}  # type: ignore
+            if self._dense:
+                self.intervals[name] = intervals(chosen(counts, picked), chosen(counts, lowest))
             winners[f"{name}_attack"] = won = [versions[attack] for attack in picked.tolist()]
             scores[name] = [scores[version][i] for i, version in enumerate(won)]
         if trainer.is_global_zero:

@@ -72,6 +72,7 @@ def write_page(runs: list[Path], page: Path) -> None:
     found = read_runs(runs)
     folders = dict(zip(found, runs, strict=True))
     comparison = compare(found)
+    evaluations = {run for run, results in found.items() if results and results.command in ("validate", "test")}
     tasks = sorted({folder.name for run in runs for folder in (run / "gallery").glob("*/")})
     content = {
         "title": " and ".join(found),
@@ -79,7 +80,10 @@ def write_page(runs: list[Path], page: Path) -> None:
         "charts": charts(found),
         "width": WIDTH,
         "height": HEIGHT,
-        "tasks": {printable(task): _section(folders, task, page.parent.resolve(), comparison.notes) for task in tasks},
+        "tasks": {
+            printable(task): _section(folders, task, evaluations, page.parent.resolve(), comparison.notes)
+            for task in tasks
+        },
     }
     write_whole(page, environment.get_template("page.html").render(content))
 
@@ -93,7 +97,7 @@ def is_ours(page: Path) -> bool:
     return any(mark in beginning for mark in OURS)
 
 
-def _section(runs: dict[str, Path], task: str, start: Path, notes: list[str]) -> Section:
+def _section(runs: dict[str, Path], task: str, evaluations: set[str], start: Path, notes: list[str]) -> Section:
     """Of all runs; what cannot be read is passed over with a note."""
     told: dict[str, Task] = {}
     for run, folder in runs.items():
@@ -103,6 +107,7 @@ def _section(runs: dict[str, Path], task: str, start: Path, notes: list[str]) ->
         except (OSError, ValueError) as error:
             told[run] = Task()
             notes.append(f"{run}: gallery/{printable(task)}/task.json is passed over: {error}")
+    undated = {run for run in evaluations if not told[run].samples}  # of an older version
     texts = {run: text for run, each in told.items() if (text := painting_text(each.settings))}
     same = len(set(texts.values())) == 1
     settings = [next(iter(texts.values()))] if same else [f"{run}: {text}" for run, text in texts.items()]
@@ -110,7 +115,7 @@ def _section(runs: dict[str, Path], task: str, start: Path, notes: list[str]) ->
     samples = []
     for name in names:
         folders = {run: folder / "gallery" / task / name for run, folder in runs.items()}
-        samples += [_sample(group, told, start) for group in _of_one_image(folders)]
+        samples += [_sample(group, told, undated, start) for group in _of_one_image(folders)]
     return Section(settings, [sample for sample in samples if sample.given or any(each for _, each in sample.strips)])
 
 
@@ -125,7 +130,7 @@ def _of_one_image(folders: dict[str, Path]) -> list[dict[str, Path]]:
     return list(groups.values())
 
 
-def _sample(folders: dict[str, Path], told: dict[str, Task], start: Path) -> Sample:
+def _sample(folders: dict[str, Path], told: dict[str, Task], undated: set[str], start: Path) -> Sample:
     paths = {kind: [folder / f"{kind}.png" for folder in folders.values()] for kind in GIVEN}
     given = {kind: next(filter(is_picture, found), None) for kind, found in paths.items()}
     name = next(iter(folders.values())).name
@@ -135,7 +140,7 @@ def _sample(folders: dict[str, Path], told: dict[str, Task], start: Path) -> Sam
         task = told[run]
         seen = task.samples.get(name, Seen())
         figures = []
-        for caption, path, prediction in paintings(folder):
+        for caption, path, prediction in paintings(folder, run not in undated):
             what = seen.predictions.get(path.name)
             caption = f"{caption}: {what}" if what else caption
             figures.append(Figure(caption, _address(path, start), _address(prediction, start) if prediction else None))

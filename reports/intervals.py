@@ -1,6 +1,7 @@
 """How far off a share may be that was measured on a sample of images."""
 
 import math
+from typing import Any
 
 Interval = tuple[float, float]
 """Lower and upper end of a 95 % confidence interval, as fractions of 1."""
@@ -21,3 +22,14 @@ def wilson(share: float, count: float) -> Interval:
     centre = (share + z * z / (2 * count)) * scale
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) * scale
     return (0.0 if share == 0 else max(centre - half, 0.0)), (1.0 if share == 1 else min(centre + half, 1.0))
+
+
+def with_interval(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Metrics of image-level labels with `accuracy_interval`, unless it is there; those of label maps as they are.
+
+    The pixels of a label map are not independent: its intervals need the single images, see `callbacks.bootstrap`.
+    """
+    accuracy, samples = metrics.get("accuracy"), metrics.get("samples")
+    if "miou" in metrics or "accuracy_interval" in metrics or not samples or accuracy is None or math.isnan(accuracy):
+        return metrics
+    return {**metrics, "accuracy_interval": list(wilson(accuracy, samples))}

@@ -3,7 +3,7 @@ import math
 import pytest
 from scipy.stats import binomtest
 
-from reports.intervals import wilson
+from reports.intervals import wilson, with_interval
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,15 @@ def test_it_agrees_with_scipy(right, count):
 def test_what_is_no_share_of_samples_is_refused(share, count):
     with pytest.raises(ValueError, match="between 0 and 1"):
         wilson(share, count)
+
+
+def test_metrics_of_image_level_labels_get_an_interval():
+    assert with_interval({"accuracy": 0.9, "samples": 50})["accuracy_interval"] == list(wilson(0.9, 50))
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [{"accuracy": 0.9, "miou": 0.5, "samples": 50}, {"samples": 50}, {"accuracy": math.nan, "samples": 0}, {}],
+)
+def test_metrics_of_label_maps_and_of_nothing_get_none(metrics):
+    assert with_interval(metrics) == metrics
