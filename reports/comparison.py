@@ -24,6 +24,7 @@ def main(args: list[str]) -> None:
     parser.add_argument("--output", type=Path, help="the page to write; by default report.html beside the first run")
     options = parser.parse_args(args)
     runs = list(dict.fromkeys(map(_resolved, options.runs)))  # each once, also by a link
+    runs = [run for run in runs if not _is_ours(run)] or runs  # `runs/*` has the page of the last time
     page = _page(options.output or runs[0].parent / "report.html")
     table = compare(read_runs(runs)).text(options.format)
     _say(table)
@@ -40,13 +41,16 @@ def _page(path: Path) -> Path:
     page = _resolved(path)
     if page.suffix.lower() not in (".html", ".htm"):
         raise ReportError(f"--output {path}: the page is an HTML file; give it a name that ends in .html")
-    try:
-        taken = os.path.lexists(page) and not is_ours(page)
-    except OSError as error:
-        raise ReportError(f"{page}: cannot be read ({error.strerror}); name another page with --output") from None
-    if taken:
+    if os.path.lexists(page) and not _is_ours(page):
         raise ReportError(f"{page}: is no page of report's, and is not replaced; name another with --output")
     return page
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return is_ours(path)
+    except OSError:  # it cannot be read
+        return False
 
 
 def _resolved(path: Path) -> Path:

@@ -89,6 +89,12 @@ def test_a_run_that_is_named_twice_is_shown_once(runs, tmp_path, capsys):
     assert capsys.readouterr().out.count("robust") == 1
 
 
+def test_all_of_a_folder_is_shown_also_with_the_page_of_the_last_time(runs, tmp_path, capsys):
+    for _ in range(2):
+        main([*map(str, sorted(tmp_path.iterdir()))])
+    assert "robust" in capsys.readouterr().out
+
+
 def test_a_copy_of_a_run_is_told(runs, tmp_path, capsys):
     shutil.copytree(runs[0], tmp_path / "robust - Kopie (2)")
     main([str(runs[0]), str(tmp_path / "robust - Kopie (2)")])
