@@ -35,4 +35,4 @@ class Comparison:
 
 def _markdown(text: str) -> str:
     """A text that Markdown shows as it is; a `_` inside a word means nothing there."""
-    return re.sub(r"([\\`*|<>&~$\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", text)
+    return re.sub(r"([\\`*|<>&~$]|\](?=[(\[:])|(?<!\w)_|_(?!\w))", r"\\\1", text)

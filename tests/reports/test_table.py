@@ -36,7 +36,7 @@ def test_notes_stand_below_a_table_of_markdown_and_are_no_list():
         ("at50_pgd", "at50_pgd"),
         ("_a_ *b*", r"\_a\_ \*b\*"),
         ("<b>&lt;`x`", r"\<b\>\&lt;\`x\`"),
-        ("[a](b)\\$x$~", r"\[a\](b)\\\$x\$\~"),
+        ("[a](b)\\$x$~", r"[a\](b)\\\$x\$\~"),
     ],
 )
 def test_markdown_shows_a_name_as_it_is(name, written):
