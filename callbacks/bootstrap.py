@@ -23,15 +23,15 @@ def intervals(counts: Counts, of_miou: Counts | None = None) -> dict[str, Interv
         counts: of each image, `(N, C)`.
         of_miou: those that the mIoU is of, where another choice of attacks makes that the lowest.
     """
-    columns = [each.cpu().numpy() for each in (*counts, *(of_miou or counts))]
-    table = np.stack(columns, 1).astype(np.float64)  # (N, 6, C)
+    columns = [each.cpu().numpy() for each in (*counts, *(of_miou or ()))]
+    table = np.stack(columns, 1).astype(np.float64)  # (N, 3 or 6, C)
     if len(table) < 2 or not table.any():
         return {}
-    totals = _resampled(table.reshape(len(table), -1)).reshape(RESAMPLES, 6, -1)
-    tp, _, fn, *others = totals.swapaxes(0, 1)
+    totals = _resampled(table.reshape(len(table), -1)).reshape(RESAMPLES, len(columns), -1).swapaxes(0, 1)
+    (tp, _, fn), others = totals[:3], totals[-3:]
     with np.errstate(invalid="ignore", divide="ignore"):
         accuracy = tp.sum(1) / (tp + fn).sum(1)
-        iou = others[0] / sum(others)
+        iou = others[0] / others.sum(0)
     there = ~np.isnan(iou)
     miou = np.divide(np.where(there, iou, 0).sum(1), there.sum(1), out=np.full(len(iou), np.nan), where=there.any(1))
     return {"accuracy_interval": _middle(accuracy), "miou_interval": _middle(miou)}

@@ -199,9 +199,11 @@ def _as_outcome(records: list[Record], device: torch.device, versions: Iterable[
     outcome = Outcome(index=torch.tensor([record["index"] for record in records], device=device), counts={}, loss={})
     for version in (versions or records[0]["counts"]) if records else ():
         rows = torch.zeros(len(records), records[0]["classes"], 3, dtype=torch.int32)
-        for row, record in zip(rows, records, strict=True):
-            for c, values in record["counts"][version].items():
-                row[int(c)] = torch.tensor(values)
+        sparse = [record["counts"][version] for record in records]
+        places = [(i, int(c)) for i, counts in enumerate(sparse) for c in counts]
+        if places:
+            values = [row for counts in sparse for row in counts.values()]
+            rows[torch.tensor(places).unbind(1)] = torch.tensor(values, dtype=torch.int32)
         outcome["counts"][version] = Counts(*rows.to(device).unbind(2))
         outcome["loss"][version] = torch.tensor([record["loss"][version] for record in records], device=device)
     return outcome
