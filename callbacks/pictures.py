@@ -5,7 +5,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from attacks.objectives import IGNORE_INDEX
+from reports.palette import color
 
 
 def picture(image: Tensor) -> Image.Image:
@@ -32,18 +32,5 @@ def on_one_size(pictures: list[Image.Image]) -> list[Image.Image]:
 def label_picture(label: Tensor) -> Image.Image:
     """A label map `(H, W)` as a palette image: PASCAL VOC's colours, void in white."""
     result = Image.fromarray(label.byte().cpu().numpy(), mode="P")
-    result.putpalette([channel for index in range(256) for channel in _color(index)])
+    result.putpalette([channel for index in range(256) for channel in color(index)])
     return result
-
-
-def _color(index: int) -> tuple[int, int, int]:
-    """VOC's colour map: the bits of the index, dealt to red, green and blue from the highest bit down."""
-    if index == IGNORE_INDEX:
-        return 255, 255, 255
-    red = green = blue = 0
-    for bit in range(7, -1, -1):
-        red |= (index & 1) << bit
-        green |= (index >> 1 & 1) << bit
-        blue |= (index >> 2 & 1) << bit
-        index >>= 3
-    return red, green, blue

@@ -14,9 +14,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from callbacks.attack import Attack
-from callbacks.worst_case import worst_case
+from callbacks.bootstrap import intervals
+from callbacks.worst_case import chosen, worst_case
 from lightning_modules.counts import Counts, Outcome
 from reports.files import write_whole
+from reports.intervals import Interval
 
 LAYOUT = 2
 """Of the lines below; records of another layout are not gone on with."""
@@ -45,6 +47,8 @@ class Records(Callback):
     def __init__(self, key: str = "") -> None:
         self.key = key
         self.records: dict[int, Record] = {}
+        self.intervals: dict[str, dict[str, Interval]] = {}
+        """Of label maps, by version of the image and by `worst` group: see `callbacks.bootstrap`."""
         self._file: TextIO | None = None
         self._dense = False
 
@@ -52,7 +56,7 @@ class Records(Callback):
         if trainer.state.fn == TrainerFn.FITTING:
             return
         folder = _folder(trainer)
-        self.records = _read(folder)
+        self.records, self.intervals = _read(folder), {}
         if trainer.is_global_zero:
             write_whole(folder / "key", self.key)
         folder.mkdir(parents=True, exist_ok=True)
@@ -103,12 +107,18 @@ class Records(Callback):
                 scores.setdefault(version, []).append(_score(sparse))
             for name, winner in record["winners"].items():
                 winners.setdefault(f"{name}_attack", []).append(winner)
+        cpu = torch.device("cpu")
+        if self._dense:
+            for version in records[0]["counts"] if records else ():
+                self.intervals[version] = intervals(_as_outcome(records, cpu, [version])["counts"][version])
         for name, versions in _worst_groups(trainer).items():
-            outcome = _as_outcome(records, torch.device("cpu"), versions)
+            outcome = _as_outcome(records, cpu, versions)
             counts = Counts(*map(torch.stack, zip(*(outcome["counts"][version] for version in versions), strict=True)))
             loss = torch.stack([outcome["loss"][version] for version in versions])
-            values, picked = worst_case(counts, loss, self._dense)
+            values, picked, lowest = worst_case(counts, loss, self._dense)
             pl_module.report("val" if validating else "test", name, values)  # type: ignore[operator]
+            if self._dense:
+                self.intervals[name] = intervals(chosen(counts, picked), chosen(counts, lowest))
             winners[f"{name}_attack"] = won = [versions[attack] for attack in picked.tolist()]
             scores[name] = [scores[version][i] for i, version in enumerate(won)]
         if trainer.is_global_zero:
@@ -189,9 +199,11 @@ def _as_outcome(records: list[Record], device: torch.device, versions: Iterable[
     outcome = Outcome(index=torch.tensor([record["index"] for record in records], device=device), counts={}, loss={})
     for version in (versions or records[0]["counts"]) if records else ():
         rows = torch.zeros(len(records), records[0]["classes"], 3, dtype=torch.int32)
-        for row, record in zip(rows, records, strict=True):
-            for c, values in record["counts"][version].items():
-                row[int(c)] = torch.tensor(values)
+        sparse = [record["counts"][version] for record in records]
+        places = [(i, int(c)) for i, counts in enumerate(sparse) for c in counts]
+        if places:
+            values = [row for counts in sparse for row in counts.values()]
+            rows[torch.tensor(places).unbind(1)] = torch.tensor(values, dtype=torch.int32)
         outcome["counts"][version] = Counts(*rows.to(device).unbind(2))
         outcome["loss"][version] = torch.tensor([record["loss"][version] for record in records], device=device)
     return outcome

@@ -21,13 +21,15 @@ from callbacks.sanity import SanityGate
 from callbacks.synthesis import Synthesis
 from reports.files import digest, write_whole
 from reports.gallery import write_page
+from reports.intervals import with_interval
 
 
 class Results(Callback):
     """Writes `results.json` into the run's folder, whole, at the end of fit, validate and test.
 
     `metrics` maps `clean`, each evaluation attack and each `worst` group to `accuracy` and `miou` as fractions of 1, to
-    `loss` and `samples`, and to `class_accuracy`, `iou` and the number of `labels` by class. `attacks` holds the
+    `loss` and `samples`, and to `class_accuracy`, `iou` and the number of `labels` by class; `accuracy_interval` and
+    `miou_interval` are 95 % intervals, those of label maps in evaluations that keep records only. `attacks` holds the
     attacks' settings, `worst` the groups, `cost` what each attack took: forwards and backwards per image, and seconds
     in all. `sanity` says whether the network passed the gate, and what the gate found. `synthesis` holds what the
     synthesis callbacks measured, `stopped` why a guard ended training early, `checkpoint` the path and SHA-256 of what
@@ -62,7 +64,10 @@ class Results(Callback):
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         attack = next((callback for callback in callbacks if isinstance(callback, Attack)), Attack())
         records = next((callback for callback in callbacks if isinstance(callback, Records)), Records())
-        measured = getattr(pl_module, "results", {})
+        measured = {
+            name: with_interval(values | records.intervals.get(name, {}))
+            for name, values in getattr(pl_module, "results", {}).items()
+        }
         versions = ("clean", *attack.evaluate, *attack.worst)
         gate = next((callback for callback in callbacks if isinstance(callback, SanityGate)), SanityGate())
         fitting = trainer.state.fn == TrainerFn.FITTING

@@ -4,21 +4,26 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 from attacks import Box, Constraint, projected_gradient, undisturbed
 from attacks.adversary import outside_inference
 from attacks.constraints import Number, number
-from attacks.objectives import Objective
+from attacks.objectives import Objective, logits_of
 from attacks.seeds import mix
-from callbacks.pictures import label_picture, on_one_size, picture, strip
-from reports.gallery import save_picture, write_page
+from callbacks.gallery import Exhibition, epochs_of, settings
+from callbacks.pictures import on_one_size
+from reports.files import ReportError
+from reports.gallery import write_page
+
+N = TypeVar("N", int, float)
 
 
 @dataclass
@@ -37,12 +42,13 @@ class Plan:
 
 @dataclass
 class Painting:
-    """What came out: images `(B, 3, H, W)` in `[0, 1]`, and scores `(B,)` by name."""
+    """What came out: images `(B, 3, H, W)` in `[0, 1]`, the logits of the result, and scores `(B,)` by name."""
 
     variant: str
     original: Tensor
     start: Tensor
     result: Tensor
+    logits: Tensor
     scores: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -60,7 +66,7 @@ class Synthesis(Callback, ABC):
         every_n_epochs: paint after the evaluation of every n-th epoch; the last one is always painted.
 
     Raises:
-        ValueError: on a setting out of its range.
+        ValueError: if a number is not above 0, or the list of samples is empty, has a negative one or one twice.
     """
 
     task: ClassVar[str]
@@ -74,18 +80,11 @@ class Synthesis(Callback, ABC):
         samples: int | list[int] = 8,
         every_n_epochs: int = 1,
     ) -> None:
-        name = type(self).__name__
-        if steps < 1 or every_n_epochs < 1:
-            raise ValueError(f"{name}: steps={steps} and every_n_epochs={every_n_epochs} must be 1 or more")
-        if min(samples, default=-1) < 0 if isinstance(samples, list) else samples < 1:
-            raise ValueError(f"{name}: samples={samples} must be a number, 1 or more, or a list of indices, 0 or more")
         self.constraint = constraint
-        self.steps = steps
-        self.step_size = number(step_size, "step_size")
-        if self.step_size < 0:
-            raise ValueError(f"{name}: step_size={step_size} must be 0 or more")
-        self.samples = samples
-        self.every_n_epochs = every_n_epochs
+        self.steps = _above_0(steps, "steps")
+        self.step_size = _above_0(number(step_size, "step_size"), "step_size")
+        self.samples = _distinct(samples) if isinstance(samples, list) else _above_0(samples, "samples")
+        self.every_n_epochs = _above_0(every_n_epochs, "every_n_epochs")
         self.results: dict[str, float] = {}
         """Mean scores of the last time."""
 
@@ -123,7 +122,9 @@ class Synthesis(Callback, ABC):
                     step_size=self.step_size,
                     descend=True,
                 )
-                painting = Painting(plan.variant, batch["image"], plan.start, result)
+                with torch.no_grad():
+                    logits = logits_of(network(result))
+                painting = Painting(plan.variant, batch["image"], plan.start, result, logits)
                 painting.scores = self.scores(painting, plan)
                 paintings.append(painting)
             return paintings
@@ -140,43 +141,37 @@ class Synthesis(Callback, ABC):
     def _paint(self, trainer: Trainer, pl_module: LightningModule, loader: Any) -> None:
         if not trainer.is_global_zero:
             return
-        gallery = Path(trainer.default_root_dir) / "gallery"
-        shown: dict[str, Any] = {}
+        folder = Path(trainer.default_root_dir) / "gallery"
+        classes = list(getattr(trainer.datamodule, "classes", []))  # type: ignore[attr-defined]
+        exhibition = Exhibition(folder / self.task, settings(self), classes, _epochs(trainer))
         scores: dict[str, list[float]] = {}
         for batch in map(trainer.precision_plugin.convert_input, self._batches(loader, pl_module.device)):
             for painting in self.synthesize(pl_module.get_submodule("network"), batch):
                 for name, values in painting.scores.items():
                     scores.setdefault(name, []).extend(values.tolist())
-                for i, index in enumerate(batch["index"].tolist()):
-                    name = f"{index:06d}{painting.variant and '_' + painting.variant}"
-                    shown[name] = self._save(gallery / self.task / name, painting, batch["label"][i], i, trainer)
+                pictures = (painting.original, painting.start, painting.result, batch["label"], painting.logits)
+                for index, *sample in zip(batch["index"].tolist(), *pictures, strict=True):
+                    exhibition.add(f"{index:06d}{painting.variant and '_' + painting.variant}", *sample)
+        exhibition.finish()
         self.results = {name: sum(values) / len(values) for name, values in scores.items()}
-        write_page([Path(trainer.default_root_dir)], gallery / "index.html")
+        try:
+            write_page([Path(trainer.default_root_dir)], folder / "index.html")
+        except ReportError as error:  # an old results file: no reason to stop
+            rank_zero_warn(f"The gallery's page is not written. {error}")
         for logger in trainer.loggers:
             if self.results:
                 logger.log_metrics(
                     {f"synthesis/{self.task}_{k}": v for k, v in self.results.items()}, trainer.global_step
                 )
             if hasattr(logger, "log_image"):
-                captions = [f"{name}: original, start, result" for name in shown]
-                images = on_one_size(list(shown.values()))
-                logger.log_image(f"synthesis/{self.task}", images, trainer.global_step, caption=captions)
-
-    def _save(self, folder: Path, painting: Painting, label: Tensor, i: int, trainer: Trainer) -> Any:
-        """Write one sample's pictures; returns the strip original | start | result."""
-        if not (folder / "start.png").is_file():
-            save_picture(picture(painting.original[i]), folder / "original.png")
-            if label.ndim == 2:
-                save_picture(label_picture(label), folder / "label.png")
-            save_picture(picture(painting.start[i]), folder / "start.png")
-        save_picture(picture(painting.result[i]), folder / f"epoch_{trainer.current_epoch:04d}.png")
-        return strip(painting.original[i], painting.start[i], painting.result[i])
+                images = on_one_size(exhibition.strips)
+                logger.log_image(f"synthesis/{self.task}", images, trainer.global_step, caption=exhibition.captions)
 
     def _batches(self, loader: Any, device: torch.device) -> Iterator[dict[str, Any]]:
         """The chosen samples, in one batch where they have one size, else one by one."""
         data = loader.dataset
         chosen = self.samples if isinstance(self.samples, list) else _spread(self.samples, len(data))
-        if max(chosen) >= len(data):
+        if max(chosen, default=-1) >= len(data):
             raise MisconfigurationException(f"{self.task}: sample {max(chosen)} of a set of {len(data)}; set `samples`")
         samples = [data[index] for index in chosen]
         one_size = len({sample["image"].shape for sample in samples}) == 1
@@ -186,6 +181,25 @@ class Synthesis(Callback, ABC):
                 "label": torch.stack([torch.as_tensor(sample["label"]) for sample in group]).to(device),
                 "index": torch.tensor([sample["index"] for sample in group], device=device),
             }
+
+
+def _epochs(trainer: Trainer) -> int | None:
+    """How many epochs the network has been trained for, the current one included; None where that is not known."""
+    if trainer.state.fn == TrainerFn.FITTING:
+        return trainer.current_epoch + 1
+    return epochs_of(Path(trainer.ckpt_path)) if trainer.ckpt_path else None
+
+
+def _above_0(value: N, name: str) -> N:
+    if not value > 0:
+        raise ValueError(f"{name}={value}: a number above 0")
+    return value
+
+
+def _distinct(samples: list[int]) -> list[int]:
+    if not samples or min(samples) < 0 or len(set(samples)) < len(samples):
+        raise ValueError(f"samples={samples}: indices of the data set, 0 or more, each once; or how many samples")
+    return samples
 
 
 def _spread(count: int, length: int) -> list[int]:

@@ -6,8 +6,11 @@ from torch import Tensor
 from lightning_modules.counts import Counts, summary
 
 
-def worst_case(counts: Counts, loss: Tensor, dense: bool) -> tuple[dict[str, Tensor], Tensor]:
-    """Metrics of an adversary who picks, for each image, one of several attacks; and the attack picked, `(N,)`.
+def worst_case(counts: Counts, loss: Tensor, dense: bool) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """Metrics of an adversary who picks, for each image, one of several attacks; and the attacks picked, `(N,)`.
+
+    Two choices are returned: that for accuracy and loss, and that for the mIoU, which for image-level labels is the
+    same.
 
     Accuracy and loss are those of the attack that leaves the fewest right pixels of each image (or the image wrong, for
     image-level labels); of equals, that of the larger loss. The mIoU of a data set is no mean over images: for label
@@ -20,13 +23,19 @@ def worst_case(counts: Counts, loss: Tensor, dense: bool) -> tuple[dict[str, Ten
     """
     right = counts.tp.sum(2)
     picked = loss.masked_fill(right > right.amin(0), -torch.inf).argmax(0)
-    values = summary(_totals(counts, picked), dense)
+    values, lowest = summary(_totals(counts, picked), dense), picked
     if dense:
-        lowest = summary(_totals(counts, lowest_miou(counts, picked)), dense)
-        values |= {"miou": lowest["miou"], "iou": lowest["iou"]}
+        lowest = lowest_miou(counts, picked)
+        found = summary(_totals(counts, lowest), dense)
+        values |= {"miou": found["miou"], "iou": found["iou"]}
     values["loss"] = loss.gather(0, picked[None]).double().mean()
     values["samples"] = torch.tensor(len(picked))
-    return values, picked
+    return values, picked, lowest
+
+
+def chosen(counts: Counts, choice: Tensor) -> Counts:
+    """Each image's counts under the attack that `choice` `(N,)` says, `(N, C)`."""
+    return Counts(*(each[choice, torch.arange(len(choice))] for each in counts))
 
 
 def lowest_miou(counts: Counts, *starts: Tensor, rounds: int = 10) -> Tensor:
@@ -63,4 +72,4 @@ def _miou(tp: Tensor, fp: Tensor, fn: Tensor) -> Tensor:
 
 
 def _totals(counts: Counts, choice: Tensor) -> Counts:
-    return Counts(*(each[choice, torch.arange(len(choice))].sum(0) for each in counts))
+    return Counts(*(each.sum(0) for each in chosen(counts, choice)))

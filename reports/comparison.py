@@ -1,21 +1,72 @@
 """`report`: runs side by side, as a table and as a page."""
 
 import argparse
+import os
+import sys
 from pathlib import Path
 
-from reports.gallery import write_page
-from reports.measurements import FORMATS, compare
+from reports.files import ReportError
+from reports.gallery import is_ours, write_page
+from reports.measurements import compare
+from reports.results import read_runs
+from reports.table import FORMATS
 
 
 def main(args: list[str]) -> None:
-    """`report RUN RUN ...`: print the table, write the page with curves and galleries, say where it is."""
-    parser = argparse.ArgumentParser("cli.py report", description=main.__doc__)
+    """`report RUN RUN ...`: print the table, write the page with curves and galleries, say where it is.
+
+    Raises:
+        ReportError: if a folder is no run, or the page would replace a file that is none of ours, or cannot be written.
+    """
+    parser = argparse.ArgumentParser("cli.py report", description="Puts runs side by side, as a table and as a page.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder, such as runs/quickstart")
     parser.add_argument("--format", choices=FORMATS, default="terminal", help="how the table is written")
     parser.add_argument("--output", type=Path, help="the page to write; by default report.html beside the first run")
     options = parser.parse_args(args)
-    page = options.output or options.runs[0].resolve().parent / "report.html"
-    print(compare([run.resolve() for run in options.runs]).text(options.format))
-    write_page(options.runs, page)
+    runs = list(dict.fromkeys(map(_resolved, options.runs)))  # each once, also by a link
+    runs = [run for run in runs if not _is_ours(run)] or runs  # `runs/*` has the page of the last time
+    page = _page(options.output or runs[0].parent / "report.html")
+    table = compare(read_runs(runs)).text(options.format)
+    _say(table)
+    try:
+        write_page(runs, page)
+    except OSError as error:
+        raise ReportError(f"{page}: cannot be written ({error.strerror}); name another page with --output") from None
     if options.format == "terminal":
-        print(f"Gallery: {page.resolve()}")
+        _say(f"Gallery: {page}")
+
+
+def _page(path: Path) -> Path:
+    """Where the page goes; raises ReportError where something else is."""
+    page = _resolved(path)
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise ReportError(f"--output {path}: the page is an HTML file; give it a name that ends in .html")
+    if os.path.lexists(page) and not _is_ours(page):
+        raise ReportError(f"{page}: is no page of report's, and is not replaced; name another with --output")
+    return page
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return is_ours(path)
+    except OSError:  # it cannot be read
+        return False
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a name that cannot be
+        raise ReportError(f"{path}: no such path ({error})") from None
+
+
+def _say(text: str) -> None:
+    """Print; a reader that has seen enough is no error, and what a terminal cannot show becomes a question mark."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again when it ends
+    except OSError as error:
+        raise ReportError(f"the table cannot be printed: {error.strerror}") from None

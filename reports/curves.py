@@ -1,10 +1,10 @@
 """Robustness curves: how much stays right as eps grows."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from reports.files import read_results
+from reports.results import Measured, Metrics
+from reports.wording import ball, eps_text, short
 
 WIDTH, HEIGHT = 440, 240
 """Of the plot's inside, in pixels."""
@@ -43,39 +43,41 @@ class Chart:
     def ticks(self) -> list[tuple[float, str]]:
         """Place and text of each eps; in grey levels, where they are whole."""
         values = sorted({eps for curve in self.curves for eps, _ in curve.points})
-        return [(self._place(eps, 0)[0], _eps_text(eps, self.constraint)) for eps in values]
+        return [(self._place(eps, 0)[0], eps_text(eps)) for eps in values]
 
     def _place(self, eps: float, share: float) -> tuple[float, float]:
-        return round(WIDTH * eps / self.largest, 1), round(HEIGHT * (1 - share), 1)
+        return round(WIDTH * (eps / self.largest), 1), round(HEIGHT * (1 - share), 1)
 
 
-def charts(runs: list[Path]) -> list[Chart]:
+def charts(runs: dict[str, Measured | None]) -> list[Chart]:
     """Curves of all attacks that a run was measured under at two radii or more, their other settings being the same."""
     found: dict[tuple[str, str], Chart] = {}
-    for run in runs:
-        results = read_results(run)
-        for name, constraint, attacks in _sweeps(results.get("attacks", {})):
+    for run, results in runs.items():
+        if results is None:
+            continue
+        clean = results.metrics.get("clean", Metrics())
+        for name, constraint, attacks in _sweeps(results):
             for metric in ("accuracy", "miou"):
-                shares = {eps: results["metrics"].get(attack, {}).get(metric) for eps, attack in attacks.items()}
-                shares[0.0] = results["metrics"].get("clean", {}).get(metric)
+                shares = {eps: getattr(results.metrics[attack], metric) for eps, attack in attacks.items()}
+                shares[0.0] = getattr(clean, metric)
                 points = sorted((eps, share) for eps, share in shares.items() if share is not None)
                 if len(points) > 2:
                     chart = found.setdefault((metric, constraint), Chart(metric, constraint))
-                    chart.curves.append(Curve(f"{run.name}: {name}", points))
+                    chart.curves.append(Curve(f"{run}: {name}", points))
     return list(found.values())
 
 
-def _sweeps(attacks: dict[str, Any]) -> list[tuple[str, str, dict[float, str]]]:
+def _sweeps(results: Measured) -> list[tuple[str, str, dict[float, str]]]:
     """Attacks that differ in eps (and the step that goes with it) alone: class and steps, set, and names by eps."""
     groups: dict[str, tuple[str, str, dict[float, str]]] = {}
-    for name, settings in attacks.items():
-        constraint = (settings or {}).get("constraint") if isinstance(settings, dict) else None
-        if name == "train" or not isinstance(constraint, dict) or "eps" not in constraint:
+    for name, settings in results.settings.items():
+        found = ball(settings)
+        if found is None or name not in results.metrics or found[1] == 0:  # that is the clean image
             continue
-        rest = _without_size(settings)
-        title = settings["class"] + (f"-{settings['steps']}" if "steps" in settings else "")
-        key = repr((rest, constraint["class"]))
-        groups.setdefault(key, (title, constraint["class"], {}))[2][constraint["eps"]] = name
+        constraint, eps = found
+        title = short(str(settings.get("class", "attack")) + (f"-{settings['steps']}" if "steps" in settings else ""))
+        key = repr((_without_size(settings), constraint))
+        groups.setdefault(key, (title, constraint, {}))[2][eps] = name
     return [group for group in groups.values() if len(group[2]) > 1]
 
 
@@ -85,8 +87,3 @@ def _without_size(settings: Any) -> Any:
         kept = settings.keys() - {"constraint", "step_size"}
         return {key: _without_size(settings[key]) for key in sorted(kept)}
     return [_without_size(each) for each in settings] if isinstance(settings, list) else settings
-
-
-def _eps_text(eps: float, constraint: str) -> str:
-    levels = 255 * eps
-    return f"{levels:.0f}/255" if constraint == "Linf" and eps and abs(levels - round(levels)) < 1e-6 else f"{eps:g}"

@@ -1,11 +1,17 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and JSON of anybody's, read with care."""
 
 import hashlib
 import json
 import os
+import stat
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from reports.wording import clean
+
+LARGEST = 16 * 2**20
+"""Bytes of a JSON file that is read; a results file of 1,000 classes and 20 attacks has a tenth of it."""
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -32,21 +38,37 @@ def _digest(path: Path, changed: int, size: int) -> str:
 
 
 class ReportError(ValueError):
-    """A folder that is no run; the message says what is missing."""
+    """A folder that is no run, a file that cannot be read or written; the message says which, and what to do."""
 
     one_line = True  # what `cli.main` goes by
 
 
-def read_results(run: Path) -> dict[str, Any]:
-    """The `results.json` of a run; raises ReportError if there is none or it cannot be read."""
-    path = run / "results.json"
+def read_json(path: Path) -> Any:
+    """What a JSON file holds, in any of JSON's encodings; its texts printable, see `clean`.
+
+    Raises:
+        FileNotFoundError: if there is no file.
+        ValueError: if it is no regular file, larger than `LARGEST`, no JSON, nested deeply, or a key stands twice; the
+            message says why, and not which file.
+        OSError: if it cannot be read.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # else a pipe would be waited for
+        state = os.fstat(file.fileno())
+        if not stat.S_ISREG(state.st_mode):
+            raise ValueError("it is no regular file")
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"it is larger than {LARGEST >> 20} MiB")
     try:
-        results = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise ReportError(f"{path}: not found; a run writes it at the end of fit, validate or test") from None
-    except (OSError, ValueError) as error:
-        raise ReportError(f"{path}: no results file ({error}); name a run's folder") from None
-    metrics = results.get("metrics") if isinstance(results, dict) else None
-    if not isinstance(metrics, dict) or not all(isinstance(values, dict) for values in metrics.values()):
-        raise ReportError(f"{path}: no results file (it has no metrics); name a run's folder")
-    return results
+        return clean(json.loads(content, object_pairs_hook=_once))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; that a key stands twice would else be silent, and the first value lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands twice")
+    return found

@@ -1,68 +1,101 @@
 """What runs measured, side by side: a row per measurement, a column per run."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from textwrap import shorten
+from itertools import combinations
 from typing import Any
 
-from tabulate import tabulate
-
-from reports.files import read_results
-
-FORMATS = {"terminal": "rounded_outline", "markdown": "github", "latex": "latex_booktabs"}
-"""Our names of formats, and tabulate's."""
+from reports.intervals import Interval
+from reports.results import Measured, Metrics
+from reports.table import Comparison
+from reports.wording import attack_text, group_text, short
 
 MARK = "*"
 """Stands at what cannot be trusted."""
 
 
-@dataclass
-class Comparison:
-    """A table of strings, and notes to stand below it."""
-
-    runs: list[str]
-    rows: dict[str, list[str]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    def text(self, form: str) -> str:
-        """The table and its notes as text, in one of `FORMATS`."""
-        cells = [["", *self.runs], *([name, *row] for name, row in self.rows.items())]
-        if form == "markdown":
-            cells = [[cell.replace("|", r"\|") for cell in row] for row in cells]
-        align = ("left", *["right"] * len(self.runs)) if self.rows else None
-        table = tabulate(cells[1:], cells[0], FORMATS[form], colalign=align, disable_numparse=True)
-        notes = ["% " * (form == "latex") + note for note in self.notes]
-        return ("\n\n" if form == "markdown" else "\n").join([table, *notes])  # else it would be a row of the table
-
-
-def compare(runs: list[Path]) -> Comparison:
+def compare(runs: dict[str, Measured | None]) -> Comparison:
     """Accuracy and mIoU in percent of every version of the images, what each attack cost, and the synthesis scores.
 
-    The numbers under attack of a network that failed the sanity gate are marked, and a note says why. Other notes say
-    what stands in one row and is not the same: other attacks under one name, other data.
+    Behind a value stands its 95 % interval, where it is known. An attack's row says its set, radius and steps; where
+    these differ from run to run, a row of their own does. The numbers under attack of a network that failed the sanity
+    gate are marked, and a note says why. Other notes say what stands in one row and is not the same: other attacks
+    under one name, other data.
+
+    Args:
+        runs: results by name; None of a run that has none yet.
     """
-    comparison = Comparison(_names(runs))
-    found = [read_results(run) for run in runs]
-    for column, (run, results) in enumerate(zip(comparison.runs, found, strict=True)):
-        for name, value in _measurements(results):
-            comparison.rows.setdefault(name, [""] * len(runs))[column] = value
-        failed = [check for check in (results.get("sanity") or {}).get("checks", []) if not check["passed"]]
-        if failed:
-            why = "; ".join(f"not so: {check['name']} ({check['found']})" for check in failed)
+    comparison = Comparison(list(runs))
+    found = [results or Measured() for results in runs.values()]
+    for name, cells in _rows(found):
+        if any(cells):
+            comparison.rows[name] = cells
+            if "[" in "".join(cells):
+                comparison.legend = "In brackets: the 95 % confidence interval over the images"
+    for run, results in runs.items():
+        if results is None:
+            comparison.notes.append(f"{run} has no results yet: they are written at the end of fit, validate or test")
+        elif results.failed:
+            why = "; ".join(f"not so: {name} ({what})" for name, what in results.failed)
             comparison.notes.append(f"{MARK} {run} may hide its gradients, and then attacks prove nothing: {why}")
     comparison.notes += _differences(comparison.runs, found)
+    comparison.notes += _copies(runs)
     return comparison
 
 
-def _differences(names: list[str], found: list[dict[str, Any]]) -> Iterator[str]:
+def _rows(found: list[Measured]) -> Iterator[tuple[str, list[str]]]:
+    clean = [results.metrics.get("clean", Metrics()) for results in found]
+    yield "images", [f"{each.samples:.0f}" if each.samples is not None else "" for each in clean]
+    trained = [results.training for results in found]
+    yield "training", [text or "unknown" for text in trained] if any(trained) else []
+    for version in dict.fromkeys(version for results in found for version in results.metrics):
+        texts = [_version_text(results, version) if version in results.metrics else None for results in found]
+        told = set(texts) - {None}
+        if len(told) > 1:
+            yield version, ["" if text is None else text or "unknown" for text in texts]
+        common = told.pop() if len(told) == 1 else ""
+        title = f"{version} ({common})" if common else version
+        for name, key in (("accuracy", "accuracy"), ("mIoU", "miou")):
+            yield f"{title} {name}", [_share(results, version, key) for results in found]
+    for attack in dict.fromkeys(attack for results in found for attack in results.cost):
+        pairs = [results.cost.get(attack) for results in found]
+        yield f"{attack} forwards + backwards", [f"{pair[0]:.0f} + {pair[1]:.0f}" if pair else "" for pair in pairs]
+    for task in dict.fromkeys(task for results in found for task in results.synthesis):
+        for name in dict.fromkeys(name for results in found for name in results.synthesis.get(task, {})):
+            values = [results.synthesis.get(task, {}).get(name) for results in found]
+            yield f"{task} {name.replace('_', ' ')}", ["" if value is None else _score(value) for value in values]
+
+
+def _version_text(results: Measured, version: str) -> str:
+    """What was done to the images; empty where it is not known, and for clean ones."""
+    if version in results.worst:
+        return group_text(results.worst[version], results.settings)
+    return attack_text(results.settings.get(version), version)
+
+
+def _share(results: Measured, version: str, key: str) -> str:
+    metrics = results.metrics.get(version, Metrics())
+    value: float | None = getattr(metrics, key)
+    if value is None:
+        return ""
+    mark = "" if results.trusted or version == "clean" else MARK
+    interval: Interval | None = getattr(metrics, f"{key}_interval")
+    return f"{100 * value:.1f} %{mark}" + (f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else "")
+
+
+def _score(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
+
+
+def _differences(names: list[str], found: list[Measured]) -> Iterator[str]:
     """What is compared though it is not the same."""
     data = [_data(results) for results in found]
-    labels = {str(results["metrics"]["clean"].get("labels")) for results, what in zip(found, data, strict=True) if what}
+    labels = {str(results.metrics["clean"].labels) for results, what in zip(found, data, strict=True) if what}
     if len({what for what in data if what}) > 1 or len(labels) > 1:
         yield f"not the same data: {_by_run(names, data)}"
-    versions = dict.fromkeys(version for results in found for version in results["metrics"])
-    for version in versions:
+    for what, each in (("image size", [r.image_size for r in found]), ("seed", [r.seed for r in found])):
+        if len({value for value in each if value}) > 1:
+            yield f"not the same {what}: {_by_run(names, each)}"
+    for version in dict.fromkeys(version for results in found for version in results.metrics):
         settings = [_settings(results, version) for results in found]
         for key in dict.fromkeys(key for each in settings for key in each):
             values = [each and each.get(key, "none") for each in settings]
@@ -70,19 +103,24 @@ def _differences(names: list[str], found: list[dict[str, Any]]) -> Iterator[str]
                 yield f"not the same {version}: {key} is {_by_run(names, values)}"
 
 
-def _data(results: dict[str, Any]) -> str:
+def _copies(runs: dict[str, Measured | None]) -> Iterator[str]:
+    for (name, one), (other, two) in combinations(runs.items(), 2):
+        if one is not None and one.metrics and one == two:
+            yield f"{other} has the very results of {name}"
+
+
+def _data(results: Measured) -> str:
     """What the clean images are, as far as it is known."""
-    if "data" not in results or "clean" not in results["metrics"]:
+    if not results.data or "clean" not in results.metrics:
         return ""
-    split = "test" if results.get("command") == "test" else "val"
-    labels = results["metrics"]["clean"].get("labels")
-    return f"{results['data']} ({split}" + (f", {sum(labels.values())} labels)" if labels else ")")
+    split, labels = "test" if results.command == "test" else "val", results.metrics["clean"].labels
+    return f"{results.data} ({split}" + (f", {sum(labels.values()):.0f} labels)" if labels else ")")
 
 
-def _settings(results: dict[str, Any], version: str) -> dict[str, str]:
+def _settings(results: Measured, version: str) -> dict[str, str]:
     """The settings of an attack, or the attacks of a group, by dotted name; empty where it was not measured."""
-    known = results.get("attacks", {}) | {name: {"attacks": each} for name, each in results.get("worst", {}).items()}
-    return dict(_flat(known[version])) if version in known and version in results["metrics"] else {}
+    known = results.settings | {name: {"attacks": each} for name, each in results.worst.items()}
+    return dict(_flat(known[version])) if version in known and version in results.metrics else {}
 
 
 def _flat(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
@@ -93,27 +131,5 @@ def _flat(settings: Any, key: str = "") -> Iterator[tuple[str, str]]:
         yield key or "it", str(settings)
 
 
-def _names(runs: list[Path]) -> list[str]:
-    """The names of the runs' folders; where these are the same, with the folders they are in."""
-    names = [run.name for run in runs]
-    return [str(Path(*run.parts[-2:])) if names.count(run.name) > 1 else run.name for run in runs]
-
-
 def _by_run(names: list[str], values: Iterable[Any]) -> str:
-    return ", ".join(f"{shorten(value, 60)} in {name}" for name, value in zip(names, values, strict=True) if value)
-
-
-def _measurements(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    if "samples" in results["metrics"].get("clean", {}):
-        yield "images", f"{results['metrics']['clean']['samples']:.0f}"
-    trusted = (results.get("sanity") or {}).get("passed", True)
-    for version, values in results["metrics"].items():
-        mark = "" if trusted or version == "clean" else MARK
-        for name, key in (("accuracy", "accuracy"), ("mIoU", "miou")):
-            if values.get(key) is not None:
-                yield f"{version} {name}", f"{100 * values[key]:.1f} %{mark}"
-    for attack, cost in results.get("cost", {}).items():
-        yield f"{attack} forwards + backwards", f"{cost['forwards']:.0f} + {cost['backwards']:.0f}"
-    for task, scores in results.get("synthesis", {}).items():
-        for name, value in scores.items():
-            yield f"{task} {name.replace('_', ' ')}", f"{value:.4f}"
+    return ", ".join(f"{short(value)} in {name}" for name, value in zip(names, values, strict=True) if value)

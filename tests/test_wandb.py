@@ -59,12 +59,12 @@ def test_the_scalars_are_there(history):
 @pytest.mark.parametrize("task", ["inpainting", "generation"])
 def test_the_pictures_are_there_and_show_the_same_samples_each_epoch(run, history, task):
     captions = series(history, f"synthesis/{task}.captions")
-    assert captions == [[f"{index:06d}: original, start, result" for index in range(4)]] * 2
+    assert captions == [[f"{index:06d}: original, start, result, prediction" for index in range(4)]] * 2
     names = [name for names in series(history, f"synthesis/{task}.filenames") for name in names]
     (offline,) = run.glob("offline-run-*")
     for name in names:
         with Image.open(offline / "files" / name) as image:
-            assert image.size == (3 * 16 + 2 * 2, 16)
+            assert image.size == (4 * 16 + 3 * 2, 16)
     assert len(set(names)) == 8, "the results differ from epoch to epoch"
 
 

@@ -8,8 +8,10 @@ from torch import nn
 
 from attacks import FGSM, PGD, Ensemble, Linf, Square
 from callbacks import Attack, Records, Results
+from callbacks.bootstrap import intervals
 from callbacks.records import unfinished
 from lightning_modules import Classifier
+from lightning_modules.counts import Counts
 
 ATTACKS = {"fgsm": FGSM(Linf(0.1)), "pgd": PGD(Linf(0.1), steps=3), "square": Square(Linf(0.1), queries=5)}
 
@@ -75,6 +77,22 @@ def test_every_sample_has_its_line_and_its_row(make_trainer, noise_loader, netwo
         assert float(row["worst"]) == min(scores.values()) == scores[row["worst_attack"]]
     assert not (tmp_path / "records").exists()
     assert results(tmp_path)["cost"]["pgd"] == {"forwards": 3, "backwards": 3}
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_label_maps_have_intervals_over_their_images(make_trainer, noise_loader, network, tmp_path, command):
+    module = Classifier(network)
+    getattr(make_trainer(callbacks=callbacks()), command)(module, noise_loader(batch_size=2), verbose=False)
+    metrics = results(tmp_path)["metrics"]
+    assert set(metrics) == {"clean", *ATTACKS, "worst"}
+    for values in metrics.values():
+        for name in ("accuracy", "miou"):
+            low, high = values[f"{name}_interval"]
+            assert 0 <= low < values[name] < high <= 1
+    found = lines(tmp_path / "records.jsonl")
+    classes = [[record["counts"]["pgd"].get(str(c), [0, 0, 0]) for c in range(3)] for record in found]
+    expected = intervals(Counts(*torch.tensor(classes).unbind(2)))
+    assert tuple(metrics["pgd"]["miou_interval"]) == expected["miou_interval"]
 
 
 def test_the_worst_is_below_every_attack_and_logged(make_trainer, noise_loader, network):

@@ -10,6 +10,7 @@ from attacks import FGSM, L2, SEA, BalancedMaskedCrossEntropy, Ensemble, Linf
 from callbacks import Attack, Inpainting, Results
 from callbacks.results import settings
 from lightning_modules import Classifier, Network
+from reports.intervals import wilson
 
 
 def read(folder):
@@ -72,7 +73,9 @@ def test_image_labels_have_no_miou(make_trainer, noise_loader, tmp_path):
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 3))
     trainer = make_trainer(callbacks=[Results()])
     trainer.validate(Classifier(network), noise_loader(dense=False), verbose=False)
-    assert set(read(tmp_path)["metrics"]["clean"]) == {"accuracy", "class_accuracy", "labels", "loss", "samples"}
+    metrics = read(tmp_path)["metrics"]["clean"]
+    assert set(metrics) == {"accuracy", "accuracy_interval", "class_accuracy", "labels", "loss", "samples"}
+    assert metrics["accuracy_interval"] == list(wilson(metrics["accuracy"], 7))
 
 
 def test_an_interrupted_run_leaves_no_results(make_trainer, noise_loader, pixel_network, tmp_path):

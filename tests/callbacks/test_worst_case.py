@@ -55,15 +55,15 @@ def test_the_miou_is_no_mean_over_images():
     fn = torch.tensor([[100, 10]]) - tp
     counts = Counts(tp, fn.flip(2), fn)
     assert miou_of(counts, [0]) < miou_of(counts, [1])
-    values, picked = worst_case(counts, torch.zeros(2, 1), dense=True)
-    assert picked.tolist() == [1]
+    values, picked, lowest = worst_case(counts, torch.zeros(2, 1), dense=True)
+    assert picked.tolist() == [1] and lowest.tolist() == [0]
     assert values["accuracy"].item() == pytest.approx(94 / 110)
     assert values["miou"].item() == pytest.approx(miou_of(counts, [0]))
 
 
 def test_no_attack_alone_is_worse():
     counts = random_counts(attacks=3, images=9, classes=4, seed=1)
-    values, picked = worst_case(counts, torch.zeros(3, 9), dense=True)
+    values, picked, _ = worst_case(counts, torch.zeros(3, 9), dense=True)
     assert len(set(picked.tolist())) == 3
     right = counts.tp.sum(2)
     assert right[picked, torch.arange(9)].tolist() == right.amin(0).tolist()
@@ -81,9 +81,9 @@ def test_an_image_level_label_is_broken_when_one_attack_breaks_it():
     tp = torch.stack([right, torch.zeros_like(right)], 2)
     counts = Counts(tp, tp.flip(2), torch.stack([1 - right, torch.zeros_like(right)], 2))
     loss = torch.tensor([[0.1, 0.2, 3.0, 4.0], [0.3, 2.0, 0.5, 5.0]])
-    values, picked = worst_case(counts, loss, dense=False)
+    values, picked, lowest = worst_case(counts, loss, dense=False)
     assert values["accuracy"] == 0.25
-    assert picked.tolist() == [1, 1, 0, 1], "of equals, the larger loss"
+    assert picked.tolist() == lowest.tolist() == [1, 1, 0, 1], "of equals, the larger loss"
     assert values["loss"].item() == pytest.approx((0.3 + 2.0 + 3.0 + 5.0) / 4)
     assert "miou" not in values
 
@@ -91,6 +91,6 @@ def test_an_image_level_label_is_broken_when_one_attack_breaks_it():
 def test_an_all_void_image_changes_nothing():
     counts = random_counts(attacks=2, images=4, classes=3, seed=2)
     padded = Counts(*(torch.cat([each, torch.zeros_like(each[:, :1])], 1) for each in counts))
-    got, _ = worst_case(padded, torch.zeros(2, 5), dense=True)
-    expected, _ = worst_case(counts, torch.zeros(2, 4), dense=True)
+    got, *_ = worst_case(padded, torch.zeros(2, 5), dense=True)
+    expected, *_ = worst_case(counts, torch.zeros(2, 4), dense=True)
     assert got["miou"] == expected["miou"] and got["accuracy"] == expected["accuracy"]

@@ -1,13 +1,19 @@
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from one_line import one_line
+from PIL import Image
 
 from reports.comparison import main
 from reports.files import ReportError
+from reports.gallery import save_picture
+
+PROJECT = Path(__file__).parents[2]
 
 
 def make_run(folder, metrics, synthesis=None):
@@ -77,6 +83,69 @@ def test_a_folder_that_is_no_run_is_told_and_no_page_written(runs, tmp_path, cap
     assert capsys.readouterr().out == ""
 
 
+def test_a_run_that_is_named_twice_is_shown_once(runs, tmp_path, capsys):
+    (tmp_path / "link").symlink_to(runs[0])
+    main([str(runs[0]), str(tmp_path / "link"), str(runs[0]) + "/"])
+    assert capsys.readouterr().out.count("robust") == 1
+
+
+def test_all_of_a_folder_is_shown_also_with_the_page_of_the_last_time(runs, tmp_path, capsys):
+    for _ in range(2):
+        main([*map(str, sorted(tmp_path.iterdir()))])
+    assert "robust" in capsys.readouterr().out
+
+
+def test_a_copy_of_a_run_is_told(runs, tmp_path, capsys):
+    shutil.copytree(runs[0], tmp_path / "robust - Kopie (2)")
+    main([str(runs[0]), str(tmp_path / "robust - Kopie (2)")])
+    assert "robust - Kopie (2) has the very results of robust" in capsys.readouterr().out
+
+
+def test_a_run_that_still_trains_is_shown_with_its_pictures(runs, tmp_path, capsys):
+    save_picture(Image.new("RGB", (4, 4)), tmp_path / "training/gallery/inpainting/000001/epoch_0000.png")
+    main([str(runs[0]), str(tmp_path / "training")])
+    assert "training has no results yet" in capsys.readouterr().out
+    assert "epoch 1" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("notes.txt", None),
+        ("page", None),
+        ("mine.html", lambda path: path.write_text("<title>My thesis</title>")),
+        ("mine.html", lambda path: path.write_text("")),
+        ("mine.html", lambda path: path.mkdir()),
+        ("mine.html", os.mkfifo),
+        ("mine.html", lambda path: path.symlink_to("robust/results.json")),
+        ("mine.html", lambda path: path.symlink_to("mine.html")),
+        ("robust/results.json", None),
+        ("robust/results.json/page.html", None),
+        ("a" * 300 + ".html", None),
+    ],
+)
+def test_what_is_no_page_of_ours_is_not_replaced(runs, tmp_path, name, make):
+    if make:
+        make(tmp_path / name)
+    before = sorted(tmp_path.rglob("*"))
+    results = (runs[0] / "results.json").read_bytes()
+    with pytest.raises(ReportError, match=one_line(Path(name).name, "")):
+        main([str(runs[0]), "--output", str(tmp_path / name)])
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (runs[0] / "results.json").read_bytes() == results
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_page_of_ours_is_replaced(runs, tmp_path, link):
+    page = tmp_path / "page.html"
+    if link:
+        page.symlink_to("pages/there.html")
+    for run in runs:
+        main([str(run), "--output", str(page)])
+    assert "standard" in page.read_text() and "robust" not in page.read_text()
+    assert page.is_symlink() == link
+
+
 def test_report_without_runs_shows_how_it_is_used(capsys):
     with pytest.raises(SystemExit) as error:
         main([])
@@ -84,9 +153,33 @@ def test_report_without_runs_shows_how_it_is_used(capsys):
     assert "RUN" in capsys.readouterr().err
 
 
+def report(*args, **options):
+    """The command in a process of its own."""
+    command = [sys.executable, "cli.py", "report", *map(str, args)]
+    return subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, **options)
+
+
+@pytest.mark.parametrize("form", ["terminal", "latex"])
+def test_a_reader_that_has_seen_enough_is_no_error(runs, tmp_path, form):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with report(*runs, "--format", form, stdout=writer) as process:
+        os.close(writer)
+        _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (0, b"")
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_a_terminal_that_knows_no_frames_gets_a_table_all_the_same(runs):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    with report(*runs, stdout=subprocess.PIPE, env=environment) as process:
+        output, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (0, b"")
+    assert b"81.2 %" in output
+
+
 def test_reports_need_no_torch():
-    heavy = "{'torch', 'torchvision', 'lightning', 'wandb', 'jsonargparse'}"
+    heavy = "{'torch', 'numpy', 'torchvision', 'lightning', 'wandb', 'jsonargparse'}"
     code = f"import sys, reports.comparison; print(sorted({heavy} & set(sys.modules)))"
-    project = Path(__file__).parents[2]
-    result = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

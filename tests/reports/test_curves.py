@@ -3,6 +3,7 @@ import json
 import pytest
 
 from reports.curves import HEIGHT, WIDTH, charts
+from reports.results import read_runs
 
 
 def settings(eps, norm="Linf", steps=10, name="PGD"):
@@ -23,7 +24,7 @@ def sweep(tmp_path):
 
 
 def test_attacks_that_differ_in_eps_alone_make_a_curve_that_begins_with_the_clean_images(sweep):
-    (chart,) = charts([sweep])
+    (chart,) = charts(read_runs([sweep]))
     assert (chart.metric, chart.constraint) == ("accuracy", "Linf")
     (curve,) = chart.curves
     assert curve.name == "at8: PGD-10"
@@ -35,12 +36,12 @@ def test_an_attack_that_is_made_of_others_makes_a_curve(tmp_path):
         f"aa{k}": {"class": "AutoAttack", "constraint": {"class": "Linf", "eps": k}, "attacks": [settings(k)]}
         for k in (0.1, 0.2)
     }
-    (chart,) = charts([make_run(tmp_path / "at8", attacks, {"clean": 0.9, "aa0.1": 0.8, "aa0.2": 0.6})])
+    (chart,) = charts(read_runs([make_run(tmp_path / "at8", attacks, {"clean": 0.9, "aa0.1": 0.8, "aa0.2": 0.6})]))
     assert [(curve.name, len(curve.points)) for curve in chart.curves] == [("at8: AutoAttack", 3)]
 
 
 def test_pixels_and_ticks(sweep):
-    (chart,) = charts([sweep])
+    (chart,) = charts(read_runs([sweep]))
     ((_, _, points),) = chart.lines()
     assert points[0] == (0, pytest.approx(0.1 * HEIGHT)) and points[-1] == (WIDTH, pytest.approx(0.7 * HEIGHT))
     assert chart.ticks() == [(0, "0"), (WIDTH / 4, "2/255"), (WIDTH / 2, "4/255"), (WIDTH, "8/255")]
@@ -50,14 +51,16 @@ def test_runs_share_a_chart_and_other_norms_have_their_own(tmp_path, sweep):
     attacks = {"a": settings(0.5, "L2"), "b": settings(1.0, "L2")}
     euclid = make_run(tmp_path / "l2", attacks, {"clean": 0.9, "a": 0.8, "b": 0.6})
     both = make_run(tmp_path / "both", {"x": settings(0.1), "y": settings(0.2)}, {"clean": 1.0, "x": 0.5, "y": 0.2})
-    found = {chart.constraint: [curve.name for curve in chart.curves] for chart in charts([sweep, euclid, both])}
+    found = {
+        chart.constraint: [curve.name for curve in chart.curves] for chart in charts(read_runs([sweep, euclid, both]))
+    }
     assert found == {"Linf": ["at8: PGD-10", "both: PGD-10"], "L2": ["l2: PGD-10"]}
 
 
 def test_attacks_that_differ_in_more_make_none(tmp_path):
     others = {"b": settings(0.2, steps=20), "c": settings(0.3, name="APGD"), "d": settings(0.4, "L2")}
     metrics = {"clean": 0.9, "a": 0.8, "b": 0.6, "c": 0.5, "d": 0.5}
-    assert charts([make_run(tmp_path / "mixed", {"a": settings(0.1), **others}, metrics)]) == []
+    assert charts(read_runs([make_run(tmp_path / "mixed", {"a": settings(0.1), **others}, metrics)])) == []
 
 
 def test_label_maps_have_a_chart_of_miou_too(tmp_path):
@@ -65,8 +68,8 @@ def test_label_maps_have_a_chart_of_miou_too(tmp_path):
     values = {name: {"accuracy": 0.5, "miou": 0.25} for name in ("clean", "a", "b")}
     content = json.loads((run / "results.json").read_text()) | {"metrics": values}
     (run / "results.json").write_text(json.dumps(content))
-    assert [chart.metric for chart in charts([run])] == ["accuracy", "miou"]
+    assert [chart.metric for chart in charts(read_runs([run]))] == ["accuracy", "miou"]
 
 
 def test_an_attack_that_tells_no_settings_has_none(tmp_path):
-    assert charts([make_run(tmp_path / "own", {"mine": "my_attack"}, {"clean": 0.9, "mine": 0.6})]) == []
+    assert charts(read_runs([make_run(tmp_path / "own", {"mine": "my_attack"}, {"clean": 0.9, "mine": 0.6})])) == []

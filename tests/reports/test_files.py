@@ -1,11 +1,11 @@
+import json
 import os
 import threading
 from pathlib import Path
 
 import pytest
-from one_line import one_line
 
-from reports.files import ReportError, read_results, write_whole
+from reports.files import read_json, write_whole
 
 
 @pytest.mark.parametrize("content", ["Größe\n", b"\x89PNG\r\n\x00"])
@@ -59,25 +59,45 @@ def test_a_reader_never_sees_a_part(tmp_path):
     assert seen and seen <= set(versions)
 
 
-def test_results_are_read(tmp_path):
-    (tmp_path / "results.json").write_text('{"metrics": {"clean": {"accuracy": 0.5}}}')
-    assert read_results(tmp_path)["metrics"]["clean"]["accuracy"] == 0.5
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32-le"])
+def test_json_is_read_in_any_of_its_encodings(tmp_path, encoding):
+    (tmp_path / "a.json").write_bytes('{"größe": [1, null]}'.encode(encoding))
+    assert read_json(tmp_path / "a.json") == {"größe": [1, None]}
 
 
-def test_a_folder_without_results_is_told(tmp_path):
-    with pytest.raises(ReportError, match=one_line("results.json", "not found", "fit, validate or test")):
-        read_results(tmp_path)
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "Expecting value"),
+        (b'{"a": {', "Expecting"),
+        (b"\xff\xfe\x00", "decode"),
+        (b"[" * 60 + b"]" * 60, "deeply"),
+        (b"[" * 100_000, "deeply"),
+        (b'{"a": 1, "a": 2}', "'a' stands twice"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "digits"),
+    ],
+)
+def test_what_is_no_json_is_told(tmp_path, content, reason):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError, match=reason):
+        read_json(tmp_path / "a.json")
 
 
-def test_the_results_file_itself_is_no_run(tmp_path):
-    path = tmp_path / "results.json"
-    path.write_text('{"metrics": {}}')
-    with pytest.raises(ReportError, match=one_line("results.json")):
-        read_results(path)
+def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("reports.files.LARGEST", 100)
+    (tmp_path / "a.json").write_text(f'"{98 * "a"}"')
+    assert read_json(tmp_path / "a.json") == 98 * "a"
+    (tmp_path / "a.json").write_text(f'"{99 * "a"}"')
+    with pytest.raises(ValueError, match="larger"):
+        read_json(tmp_path / "a.json")
 
 
-@pytest.mark.parametrize("content", [b'{"metrics": {', b"", b"\xff\xfe", b"[]", b"{}"])
-def test_a_file_that_holds_no_results_is_told(tmp_path, content):
-    (tmp_path / "results.json").write_bytes(content)
-    with pytest.raises(ReportError, match=one_line("results.json", "no results file")):
-        read_results(tmp_path)
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.json")
+    with pytest.raises(ValueError, match="no regular file"):
+        read_json(tmp_path / "a.json")
+
+
+def test_texts_come_without_what_a_terminal_obeys(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"\x1b[2Jname": ["a\nb", "\ud800"]}))
+    assert read_json(tmp_path / "a.json") == {"\ufffd[2Jname": ["a\ufffdb", "\ufffd"]}

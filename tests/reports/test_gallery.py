@@ -2,13 +2,14 @@ import json
 import os
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 import pytest
 from PIL import Image
 
 from reports.files import ReportError
-from reports.gallery import save_picture, write_page
+from reports.gallery import is_ours, save_picture, write_page
+from reports.paintings import Seen, Task
 
 METRICS = {"clean": {"accuracy": 0.9123, "miou": 0.5, "samples": 4}, "pgd": {"accuracy": 0.25, "miou": 0.125}}
 
@@ -60,7 +61,7 @@ def test_the_page_of_a_run_shows_given_pictures_then_epochs_in_order(tmp_path):
     path = run / "gallery" / "index.html"
     write_page([run], path)
     page = Page(path)
-    assert page.kinds == ["original", "label", "start", "epoch 0", "epoch 2", "epoch 10"]
+    assert page.kinds == ["original", "label", "start", "epoch 1", "epoch 3", "epoch 11"]
     expected = [f"{name}.png" for name in ("original", "label", "start", "epoch_0000", "epoch_0002", "epoch_0010")]
     assert [source for _, source in page.pictures] == [f"inpainting/0003/{name}" for name in expected]
     assert all(file.is_file() for file in linked_files(page, path))
@@ -73,7 +74,7 @@ def test_tasks_and_samples_have_their_own_strips(tmp_path):
     page = Page(tmp_path / "page.html")
     titles = [text for text in page.texts if text in ("Generation", "Inpainting") or text.startswith("sample")]
     assert titles == ["Generation", "sample 0007", "Inpainting", "sample 0000", "sample 0001"]
-    assert page.kinds[:2] == ["start", "epoch 0"]
+    assert page.kinds[:2] == ["start", "epoch 1"]
     assert "generation/0007" in page.pictures[0][1]
 
 
@@ -82,7 +83,7 @@ def test_two_runs_are_shown_below_each_other_with_the_given_pictures_once(tmp_pa
     path = tmp_path / "report" / "page.html"
     write_page(runs, path)
     page = Page(path)
-    assert page.kinds == ["original", "label", "start", "epoch 0", "epoch 1", "epoch 1"]
+    assert page.kinds == ["original", "label", "start", "epoch 1", "epoch 2", "epoch 2"]
     assert ["standard" in source for _, source in page.pictures] == [False] * 5 + [True]
     assert all(file.is_file() for file in linked_files(page, path))
     assert "robust and standard" in page.texts
@@ -109,7 +110,7 @@ def test_a_number_that_stands_for_two_images_is_two_samples(tmp_path):
     write_page(runs, tmp_path / "page.html")
     page = Page(tmp_path / "page.html")
     given = ["original", "label", "start"]
-    assert page.kinds == [*given, "epoch 1", "epoch 1", *given, "epoch 1"]
+    assert page.kinds == [*given, "epoch 2", "epoch 2", *given, "epoch 2"]
     assert all(source.startswith("test/") for _, source in page.pictures[5:])
 
 
@@ -178,12 +179,90 @@ def test_a_sweep_of_eps_is_drawn(tmp_path):
     assert "4/255" in page.texts and "at8: PGD-10" in page.texts
 
 
+def test_an_evaluation_of_an_older_version_claims_no_epoch(tmp_path):
+    run = make_run(tmp_path / "at50_test")
+    (run / "results.json").write_text(json.dumps({"metrics": METRICS, "command": "test"}))
+    write_page([run], tmp_path / "page.html")
+    assert Page(tmp_path / "page.html").kinds == ["original", "label", "start", "result"]
+
+
+def test_below_a_painting_stands_what_the_network_sees_and_below_the_label_map_its_classes(tmp_path):
+    run = make_run(tmp_path / "at50", given=("original", "label", "start", "prediction_0000"))
+    seen = Seen(classes=[0, 2, 255, 7])
+    Task({}, ["background", "<i>cat", "dog"], {"0003": seen}).write(run / "gallery" / "inpainting")
+    write_page([run], tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    assert page.kinds == ["original", "label", "start", "epoch 1", "seen in epoch 1"]
+    assert all(file.is_file() for file in linked_files(page, tmp_path / "page.html"))
+    legend = page.texts[page.texts.index("sample 0003") + 1 :][:4]
+    assert legend == ["background", "dog", "class 7", "void"], "and none that does not occur"
+    assert all(color in (tmp_path / "page.html").read_text() for color in ("#000000", "#008000", "#ffffff"))
+
+
+def test_of_image_labels_the_caption_says_what_the_network_sees(tmp_path):
+    run = make_run(tmp_path / "at", given=("original", "start"), epochs=(0, 7))
+    seen = Seen(label="cat", predictions={"epoch_0007.png": "<i>dog 93 %"})
+    Task({}, [], {"0003": seen}).write(run / "gallery" / "inpainting")
+    write_page([run], tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    assert page.kinds == ["original", "start", "epoch 1", "epoch 8: <i>dog 93 %"]
+    assert "sample 0003: cat" in page.texts and "i" not in page.tags
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_how_a_task_painted_stands_in_its_heading(tmp_path, same):
+    runs = [make_run(tmp_path / name) for name in "ab"]
+    for run, steps in zip(runs, (60, 60 if same else 20), strict=True):
+        settings = {"constraint": {"class": "L2", "eps": 20.0}, "steps": steps, "step_size": 0.25, "size": [24, 24]}
+        Task(settings).write(run / "gallery" / "inpainting")
+    write_page(runs, tmp_path / "page.html")
+    texts = Page(tmp_path / "page.html").texts
+    said = "L2 20, {} steps of 0.25, size 24 x 24"
+    heading = [said.format(60)] if same else [f"a: {said.format(60)}", f"b: {said.format(20)}"]
+    assert texts[texts.index("Inpainting") + 1 :][: len(heading)] == heading
+
+
+def test_a_damaged_file_of_a_task_is_passed_over_with_a_note(tmp_path):
+    run = make_run(tmp_path / "at50")
+    (run / "gallery" / "inpainting" / "task.json").write_text("{")
+    write_page([run], tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    assert page.kinds == ["original", "label", "start", "epoch 1"]
+    assert any("at50: gallery/inpainting/task.json is passed over" in text for text in page.texts)
+
+
+def test_a_sample_without_pictures_is_not_shown(tmp_path):
+    run = make_run(tmp_path / "at50")
+    (run / "gallery" / "inpainting" / "0009").mkdir()
+    (run / "gallery" / "inpainting" / "0003" / "original.png").write_text("no picture")
+    write_page([run], tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    assert page.kinds == ["label", "start", "epoch 1"]
+    assert "sample 0009" not in page.texts
+
+
+def test_names_of_any_bytes_are_linked(tmp_path):
+    run = make_run(tmp_path / os.fsdecode(b"a\xff"), task=os.fsdecode(b"\x1b[2Jt"))
+    write_page([run], tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    sources = [unquote_to_bytes(source) for _, source in page.pictures]
+    assert len(sources) == 4 and all((tmp_path / os.fsdecode(source)).is_file() for source in sources)
+    assert "\x1b" not in (tmp_path / "page.html").read_text()
+
+
+def test_a_page_of_ours_is_known(tmp_path):
+    write_page([make_run(tmp_path / "at50")], tmp_path / "page.html")
+    (tmp_path / "other.html").write_text("<!doctype html><html><head><title>Mine</title></head></html>")
+    assert is_ours(tmp_path / "page.html")
+    assert not is_ours(tmp_path / "other.html") and not is_ours(tmp_path)
+
+
 def test_a_run_without_results_has_a_gallery_all_the_same(tmp_path):
     """While it trains, there are none."""
     run = make_run(tmp_path / "at50", metrics=None)
     write_page([run], tmp_path / "page.html")
     page = Page(tmp_path / "page.html")
-    assert page.kinds == ["original", "label", "start", "epoch 0"]
+    assert page.kinds == ["original", "label", "start", "epoch 1"]
     assert "table" not in page.tags
 
 
@@ -200,7 +279,7 @@ def test_files_of_others_in_the_gallery_do_no_harm(tmp_path):
         (run / name).write_text("")
     write_page([run], tmp_path / "page.html")
     page = Page(tmp_path / "page.html")
-    assert page.kinds == ["original", "label", "start", "epoch 0"]
+    assert page.kinds == ["original", "label", "start", "epoch 1"]
     assert page.tags.count("h2") == 1
     assert sum(text.startswith("sample") for text in page.texts) == 1
 

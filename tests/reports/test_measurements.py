@@ -3,6 +3,7 @@ import json
 import pytest
 
 from reports.measurements import compare
+from reports.results import read_runs
 
 
 def make_run(folder, metrics, **others):
@@ -23,7 +24,7 @@ def runs(tmp_path):
 
 
 def test_there_is_a_column_per_run_and_a_row_per_measurement(runs):
-    comparison = compare(runs)
+    comparison = compare(read_runs(runs))
     assert comparison.runs == ["robust", "standard"]
     assert comparison.rows == {
         "clean accuracy": ["95.0 %", "98.0 %"],
@@ -39,15 +40,15 @@ def test_there_is_a_column_per_run_and_a_row_per_measurement(runs):
 
 def test_image_labels_have_no_row_of_miou(tmp_path):
     run = make_run(tmp_path / "cifar", {"clean": {"accuracy": 0.5, "loss": 1.0}})
-    assert compare([run]).rows == {"clean accuracy": ["50.0 %"]}
+    assert compare(read_runs([run])).rows == {"clean accuracy": ["50.0 %"]}
 
 
 def test_runs_of_the_same_name_keep_their_columns_and_are_told_apart(tmp_path):
     runs = [
         make_run(tmp_path / place / "at50", {"clean": {"accuracy": value}}) for place, value in (("a", 0.1), ("b", 0.2))
     ]
-    assert compare(runs).rows == {"clean accuracy": ["10.0 %", "20.0 %"]}
-    assert compare(runs).runs == ["a/at50", "b/at50"]
+    assert compare(read_runs(runs)).rows == {"clean accuracy": ["10.0 %", "20.0 %"]}
+    assert compare(read_runs(runs)).runs == ["a/at50", "b/at50"]
 
 
 @pytest.mark.parametrize("passed", [True, False])
@@ -56,7 +57,7 @@ def test_numbers_of_a_network_that_hides_its_gradients_are_marked(tmp_path, pass
     others = {"name": "two looks agree", "passed": True, "found": "0"}
     metrics = {"clean": {"accuracy": 0.9}, "pgd": {"accuracy": 0.8}}
     run = make_run(tmp_path / "masked", metrics, sanity={"passed": passed, "checks": [check, others]})
-    comparison = compare([run])
+    comparison = compare(read_runs([run]))
     assert comparison.rows["clean accuracy"] == ["90.0 %"]
     assert comparison.rows["pgd accuracy"] == ["80.0 %" if passed else "80.0 %*"]
     notes = [] if passed else ["masked", "not so: gradients are seldom zero (97 % are exactly zero)"]
@@ -78,7 +79,7 @@ def make_test(folder, name, command="test", data="VOC", eps=0.03, sea=("mce", "j
 @pytest.mark.parametrize(
     ("other", "notes"),
     [
-        ({}, []),
+        ({}, ["b has the very results of a"]),
         ({"eps": 0.06}, ["not the same pgd: constraint.eps is 0.03 in a, 0.06 in b"]),
         (
             {"steps": 3, "momentum": 1},
@@ -92,46 +93,97 @@ def make_test(folder, name, command="test", data="VOC", eps=0.03, sea=("mce", "j
     ],
 )
 def test_what_stands_in_one_row_and_is_not_the_same_is_told(tmp_path, other, notes):
-    comparison = compare([make_test(tmp_path, "a"), make_test(tmp_path, "b", **other)])
+    comparison = compare(read_runs([make_test(tmp_path, "a"), make_test(tmp_path, "b", **other)]))
     assert comparison.notes == notes
     assert comparison.rows["images"] == ["7", "7"]
 
 
+SETTINGS = {"class": "PGD", "constraint": {"class": "Linf", "eps": 8 / 255}, "steps": 20}
+
+
+def rows(tmp_path, *settings, **others):
+    """The rows of runs that were measured under an attack called `pgd` of these settings."""
+    metrics = {"clean": {"miou": 0.9}, "pgd": {"miou": 0.5}}
+    runs = [
+        make_run(tmp_path / name, metrics, attacks={} if each is None else {"pgd": each}, **others)
+        for name, each in zip("abc", settings, strict=False)
+    ]
+    return compare(read_runs(runs)).rows
+
+
+def test_a_row_says_eps_norm_and_steps(tmp_path):
+    assert list(rows(tmp_path, SETTINGS, SETTINGS)) == ["clean mIoU", "pgd (Linf 8/255, 20 steps) mIoU"]
+
+
+@pytest.mark.parametrize(
+    ("other", "said"), [({**SETTINGS, "steps": 3}, "Linf 8/255, 3 steps"), (None, "unknown"), ("pgd", "unknown")]
+)
+def test_where_runs_differ_their_settings_are_a_row(tmp_path, other, said):
+    found = rows(tmp_path, SETTINGS, other)
+    assert found["pgd"] == ["Linf 8/255, 20 steps", said]
+    assert found["pgd mIoU"] == ["50.0 %", "50.0 %"]
+
+
+def test_a_group_says_what_it_is_the_worst_of(tmp_path):
+    attacks = {name: {**SETTINGS, "class": "SEA"} for name in ("sea_a", "sea_b")}
+    run = make_run(tmp_path / "a", {"sea": {"miou": 0.5}}, attacks=attacks, worst={"sea": ["sea_a", "sea_b"]})
+    assert list(compare(read_runs([run])).rows) == ["sea (worst of 2, Linf 8/255, 20 steps) mIoU"]
+
+
+def test_how_the_networks_were_trained_is_a_row(tmp_path):
+    trained = [
+        {"attack": SETTINGS, "fraction": 0.5, "warm_up": 5, "epochs": 8, "run": "at"},
+        {"attack": None, "fraction": 1.0},
+        None,
+    ]
+    runs = [make_run(tmp_path / str(i), {"clean": {"accuracy": 0.5}}, training=each) for i, each in enumerate(trained)]
+    expected = ["PGD, Linf 8/255, 20 steps, 50 % of the images, warm-up of 5 epochs", "standard training", "unknown"]
+    assert compare(read_runs(runs)).rows["training"] == expected
+
+
+@pytest.mark.parametrize(("command", "known"), [("fit", True), ("test", False), ("validate", False)])
+@pytest.mark.parametrize("attack", [SETTINGS, None])
+def test_of_older_files_only_those_of_fit_know_the_training(tmp_path, command, known, attack):
+    """In evaluations `train` was the config's, which the network may never have seen."""
+    run = make_run(tmp_path / "a", {"clean": {"accuracy": 0.5}}, command=command, attacks={"train": attack})
+    expected = ["PGD, Linf 8/255, 20 steps" if attack else "standard training"]
+    assert compare(read_runs([run])).rows.get("training") == (expected if known else None)
+
+
+def test_other_sizes_and_seeds_are_told(tmp_path):
+    runs = [
+        make_run(tmp_path / "a", {"clean": {"accuracy": 0.5}}, seed=0, image_size=[96, 128]),
+        make_run(tmp_path / "b", {"clean": {"accuracy": 0.5}}, seed=1, image_size=[64, 128]),
+        make_run(tmp_path / "old", {"clean": {"accuracy": 0.5}}),
+    ]
+    expected = ["not the same image size: 96 x 128 in a, 64 x 128 in b", "not the same seed: 0 in a, 1 in b"]
+    assert compare(read_runs(runs)).notes == expected
+    assert compare(read_runs([runs[0], runs[2]])).notes == []
+
+
+def test_an_interval_stands_behind_its_value(tmp_path):
+    stored = {"accuracy": 0.9, "accuracy_interval": [0.8888, 0.9111], "miou": 0.5, "miou_interval": [0.4, 0.55]}
+    run = make_run(tmp_path / "a", {"clean": {**stored, "samples": 100}})
+    comparison = compare(read_runs([run]))
+    assert comparison.rows["clean accuracy"] == ["90.0 % [88.9, 91.1]"]
+    assert comparison.rows["clean mIoU"] == ["50.0 % [40.0, 55.0]"]
+    assert "95 %" in comparison.legend and "95 %" in comparison.text("terminal")
+
+
+def test_all_right_of_a_hundred_images_is_no_certainty(tmp_path):
+    """Also of files that are older than intervals; those of label maps need the single images."""
+    labels = make_run(tmp_path / "a", {"clean": {"accuracy": 1.0, "samples": 100}})
+    maps = make_run(tmp_path / "b", {"clean": {"accuracy": 1.0, "miou": 1.0, "samples": 100}})
+    assert compare(read_runs([labels, maps])).rows["clean accuracy"] == ["100.0 % [96.3, 100.0]", "100.0 %"]
+
+
+def test_a_run_without_results_is_told(tmp_path):
+    (tmp_path / "training" / "gallery").mkdir(parents=True)
+    comparison = compare(read_runs([make_run(tmp_path / "a", {"clean": {"accuracy": 0.5}}), tmp_path / "training"]))
+    assert comparison.rows == {"clean accuracy": ["50.0 %", ""]}
+    assert [note.startswith("training has no results yet") for note in comparison.notes] == [True]
+
+
 def test_what_only_one_run_measured_is_no_difference(tmp_path):
     others = make_run(tmp_path / "b", {"clean": {"accuracy": 0.5}}, attacks={"pgd": {"class": "FGSM"}})
-    assert compare([make_test(tmp_path, "a"), others]).notes == []
-
-
-def test_a_terminal_shows_names_and_values_in_a_frame(runs):
-    lines = compare(runs).text("terminal").splitlines()
-    assert "robust" in lines[1] and "standard" in lines[1]
-    assert len({len(line) for line in lines}) == 1
-    assert any("clean mIoU" in line and "81.2 %" in line and "91.0 %" in line for line in lines)
-
-
-def test_markdown(runs):
-    lines = compare(runs).text("markdown").splitlines()
-    assert [cell.strip() for cell in lines[0].split("|")] == ["", "", "robust", "standard", ""]
-    assert set(lines[1]) <= set("|-:")
-    assert [cell.strip() for cell in lines[2].split("|")] == ["", "clean accuracy", "95.0 %", "98.0 %", ""]
-
-
-def test_markdown_keeps_notes_and_odd_names_out_of_its_cells(tmp_path):
-    sanity = {"passed": False, "checks": [{"name": "a", "passed": False, "found": "b"}]}
-    text = compare([make_run(tmp_path / "a|b", {"clean": {"accuracy": 0.5}}, sanity=sanity)]).text("markdown")
-    lines = text.splitlines()
-    assert r"a\|b" in lines[0]
-    assert lines[3] == "" and lines[4].startswith("* a|b may hide")
-
-
-def test_latex_escapes_what_it_must_and_comments_the_notes(tmp_path):
-    sanity = {"passed": False, "checks": [{"name": "a", "passed": False, "found": "50 % b"}]}
-    run = make_run(tmp_path / "at_50", {"clean": {"accuracy": 0.5}, "sea_js": {"accuracy": 0.25}}, sanity=sanity)
-    text = compare([run]).text("latex")
-    assert r"at\_50" in text and r"sea\_js accuracy" in text and r"25.0 \%*" in text
-    assert text.splitlines()[-1].startswith("% * at_50")
-
-
-def test_runs_that_measured_nothing_make_an_empty_table(tmp_path):
-    for form in ("terminal", "markdown", "latex"):
-        assert "idle" in compare([make_run(tmp_path / form / "idle", {})]).text(form)
+    assert compare(read_runs([make_test(tmp_path, "a"), others])).notes == []

@@ -1,0 +1,78 @@
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from attacks import L2, Box
+from callbacks import Generation, LargeEps
+from callbacks.gallery import Exhibition, epochs_of, settings
+from reports.paintings import read_task
+
+IMAGE = torch.zeros(3, 4, 4)
+
+
+def show(folder, epochs, logits, label, classes=()):
+    exhibition = Exhibition(folder, {"steps": 2}, list(classes), epochs)
+    exhibition.add("000003", IMAGE, IMAGE, IMAGE, torch.as_tensor(label), torch.as_tensor(logits))
+    exhibition.finish()
+    return exhibition
+
+
+def test_of_image_labels_the_predicted_class_and_its_probability_are_kept_epoch_by_epoch(tmp_path):
+    show(tmp_path, 1, [0.0, 0.0], 1, ["cat", "dog"])
+    exhibition = show(tmp_path, 8, [0.0, 100.0], 1, ["cat", "dog"])
+    seen = read_task(tmp_path).samples["000003"]
+    assert seen.label == "dog"
+    assert seen.predictions == {"epoch_0000.png": "cat 50 %", "epoch_0007.png": "dog 100 %"}
+    assert exhibition.captions == ["000003 (dog): original, start, result (dog 100 %)"]
+    assert sorted(path.name for path in (tmp_path / "000003").iterdir()) == [
+        "epoch_0000.png", "epoch_0007.png", "original.png", "start.png",
+    ]  # fmt: skip
+
+
+def test_of_label_maps_the_prediction_is_a_picture_and_the_classes_seen_in_any_epoch_are_kept(tmp_path):
+    label = torch.zeros(4, 4, dtype=torch.long)
+    label[0] = 255
+    for epochs, seen in ((1, 2), (2, 1)):
+        logits = torch.zeros(3, 4, 4)
+        logits[seen] = 1
+        exhibition = show(tmp_path, epochs, logits, label)
+    with Image.open(tmp_path / "000003" / "prediction_0001.png") as picture:
+        assert set(picture.getdata()) == {1}
+    assert read_task(tmp_path).samples["000003"].classes == [0, 1, 2, 255]
+    assert exhibition.strips[0].size == (4 * 4 + 3 * 2, 4)
+
+
+def test_where_the_epoch_is_not_known_none_is_claimed(tmp_path):
+    show(tmp_path, None, torch.zeros(3, 4, 4), torch.zeros(4, 4, dtype=torch.long))
+    assert {path.name for path in (tmp_path / "000003").iterdir()} == {
+        "label.png", "original.png", "painting.png", "prediction.png", "start.png",
+    }  # fmt: skip
+
+
+def test_a_damaged_file_of_an_earlier_epoch_stops_nothing(tmp_path):
+    show(tmp_path, 1, [0.0, 1.0], 1)
+    (tmp_path / "task.json").write_text("{")
+    show(tmp_path, 2, [0.0, 100.0], 1)
+    assert read_task(tmp_path).samples["000003"].predictions == {"epoch_0001.png": "class 1 100 %"}
+
+
+def test_settings_are_what_the_task_was_told():
+    task = Generation(L2(30) & Box(), steps=40, step_size="8/255", samples=3)
+    told = settings(task)
+    assert told == json.loads(json.dumps(told))
+    assert told["constraint"]["first"] == {"class": "L2", "eps": 30.0}
+    assert (told["steps"], told["step_size"]) == (40, 8 / 255)
+    assert set(told) == {"constraint", "steps", "step_size"}
+    assert settings(LargeEps(L2(1), targets=[2]))["targets"] == [2]
+
+
+@pytest.mark.parametrize("content", [b"", b"text", None, {"state_dict": {}}, {"loops": 3}])
+def test_what_is_no_checkpoint_of_a_run_tells_no_epochs(tmp_path, content):
+    path = tmp_path / "some.ckpt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    assert epochs_of(path) is None
