@@ -20,6 +20,7 @@ from attacks.adversary import outside_inference
 from attacks.constraints import Ball
 from attacks.cost import counted
 from attacks.seeds import mix
+from callbacks.interruption import interruptible
 from callbacks.preparation import prepare
 
 AnyAttack = Adversary | AttackCallable
@@ -89,10 +90,10 @@ class Attack(Callback):
         if self.train is None:
             return
         started = time.perf_counter()
-        seed = mix(_run_seed(), trainer.current_epoch, batch["index"])
+        seed = mix(run_seed(), trainer.current_epoch, batch["index"])
         attack = self.train
         if self.warm_up:
-            attack = scaled(attack, self._grown(trainer))
+            attack = scaled(attack, self._grown(trainer, batch_idx))
             pl_module.log("attack/eps", attack.constraint.eps, batch_size=len(batch["image"]))
         with trainer.precision_plugin.forward_context():
             adversarial = self._attack_some(attack, pl_module, batch, seed)
@@ -102,7 +103,8 @@ class Attack(Callback):
         self.seconds = time.perf_counter() - started
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        prepare(self.evaluate, trainer, pl_module)
+        with interruptible(pl_module.get_submodule("network"), trainer):
+            prepare(self.evaluate, trainer, pl_module)
 
     on_test_start = on_validation_start
 
@@ -117,7 +119,7 @@ class Attack(Callback):
             wait_for(pl_module.device)
             started = time.perf_counter()
             try:
-                with counted(network) as cost:
+                with counted(network) as cost, interruptible(network, trainer):
                     batch["attacked"][name] = perturbed(attack, network, batch)
             except ValueError as error:  # an attack that is not for such labels, or for so few classes
                 raise MisconfigurationException(f"attack.evaluate.{name}: {error}") from error
@@ -128,13 +130,15 @@ class Attack(Callback):
 
     on_test_batch_start = on_validation_batch_start
 
-    def _grown(self, trainer: Trainer) -> float:
-        """How much of its size the attack has reached: a function of the optimizer steps taken, in whatever runs."""
+    def _grown(self, trainer: Trainer, batch_idx: int) -> float:
+        """How much of its size the attack has reached: a function of the optimizer steps that an epoch has, in whatever
+        runs, and however many the epochs before had."""
         batches = trainer.num_training_batches
         if math.isinf(batches):
             raise MisconfigurationException("attack.warm_up: the data have no length; set trainer.limit_train_batches")
         steps_per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
-        return min(1.0, trainer.global_step / (self.warm_up * steps_per_epoch))
+        steps = trainer.current_epoch * steps_per_epoch + batch_idx // trainer.accumulate_grad_batches
+        return min(1.0, steps / (self.warm_up * steps_per_epoch))
 
     def _attack_some(
         self, attack: AnyAttack, pl_module: LightningModule, batch: dict[str, Any], seed: Tensor
@@ -154,7 +158,7 @@ class Attack(Callback):
 def perturbed(attack: AnyAttack, network: nn.Module, batch: dict[str, Any], seed: Tensor | None = None) -> Tensor:
     """A batch's image under an attack, ours or anybody's; by default with the noise of evaluation."""
     image, label, region = batch["image"], batch["label"], batch.get("region")
-    seed = mix(_run_seed(), batch["index"]) if seed is None else seed
+    seed = mix(run_seed(), batch["index"]) if seed is None else seed
     if isinstance(attack, Adversary):  # leaves the network as it was by itself
         return attack(network, image, label, seed=seed, region=region)
     with undisturbed(network):
@@ -188,6 +192,6 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _run_seed() -> int:
+def run_seed() -> int:
     """The run's seed, as `seed_everything` left it for every process."""
     return int(os.environ.get("PL_GLOBAL_SEED", 0))

@@ -17,6 +17,7 @@ from attacks.adversary import outside_inference
 from attacks.constraints import Number, number
 from attacks.objectives import Objective
 from attacks.seeds import mix
+from callbacks.interruption import interruptible
 from callbacks.pictures import label_picture, on_one_size, picture, strip
 from reports.gallery import save_picture, write_page
 
@@ -119,7 +120,7 @@ class Synthesis(Callback, ABC):
             return paintings
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        last = trainer.current_epoch + 1 == trainer.max_epochs
+        last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         due = (trainer.current_epoch + 1) % self.every_n_epochs == 0 or last or trainer.state.fn != TrainerFn.FITTING
         if due and not trainer.sanity_checking:
             self._paint(trainer, pl_module, trainer.val_dataloaders)
@@ -134,7 +135,10 @@ class Synthesis(Callback, ABC):
         shown: dict[str, Any] = {}
         scores: dict[str, list[float]] = {}
         for batch in map(trainer.precision_plugin.convert_input, self._batches(loader, pl_module.device)):
-            for painting in self.synthesize(pl_module.get_submodule("network"), batch):
+            network = pl_module.get_submodule("network")
+            with interruptible(network, trainer):
+                paintings = self.synthesize(network, batch)
+            for painting in paintings:
                 for name, values in painting.scores.items():
                     scores.setdefault(name, []).extend(values.tolist())
                 for i, index in enumerate(batch["index"].tolist()):
