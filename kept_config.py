@@ -55,7 +55,9 @@ def mark(kept: Namespace, config: Namespace) -> None:
     kept.trainer.default_root_dir = config.trainer.default_root_dir
     for own, placed in zip(as_list(kept.trainer.logger), as_list(config.trainer.logger), strict=True):
         if isinstance(own, Namespace) and "init_args" in own:
-            own.init_args.update({key: placed.init_args[key] for key in _OF_LOGGERS if key in placed.init_args})
+            for key in _OF_LOGGERS:
+                if key in placed.init_args:
+                    own.init_args[key] = placed.init_args[key]
 
 
 def take_back(config: Namespace, command: str, arguments: Sequence[str]) -> None:

@@ -34,8 +34,7 @@ def run_folder(runs: Path, name: str, resume: Callable[[Path], bool]) -> Path:
     Raises:
         RunFolderError: if the name is none for a folder, or rank 0 makes none.
     """
-    if name in ("", ".", "..") or not name.isprintable() or {"/", os.sep} & set(name):
-        raise RunFolderError(f"--name {name!r}: the name of a folder in {runs}, without / and control characters")
+    check_name(name)
     if (_get_rank() or 0) == 0:
         free = _numbered(runs, name)[-1]
         folder = next(filter(resume, reversed(runs_named(runs, name))), free)
@@ -47,6 +46,12 @@ def run_folder(runs: Path, name: str, resume: Callable[[Path], bool]) -> Path:
     if _SHARED in os.environ:
         return Path(os.environ[_SHARED])
     return _await_rank_zero(runs)
+
+
+def check_name(name: str) -> None:
+    """Raises RunFolderError if a run cannot be called so: it would leave the folder of all runs."""
+    if name in ("", ".", "..") or not name.isprintable() or {"/", os.sep} & set(name):
+        raise RunFolderError(f"--name {name!r}: give the name of a folder, without / and control characters")
 
 
 def is_new(folder: Path) -> bool:

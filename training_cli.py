@@ -33,7 +33,7 @@ from lightning_modules import BatchError, Classifier, NetworkError
 from lightning_modules.weights import check_checkpoint
 from reports.files import digest
 from resuming import last_checkpoint, last_if_any, require_checkpoint, run_of, why_finished
-from run_folder import RunFolderError, is_new, newest_run, place_checkpoints, place_logger, run_folder
+from run_folder import RunFolderError, check_name, is_new, newest_run, place_checkpoints, place_logger, run_folder
 
 # Said of every module with such a hook that is used with a DataModule, though none of ours has that hook.
 warnings.filterwarnings("ignore", "You have overridden `on_after_batch_transfer`")
@@ -114,7 +114,9 @@ class TrainingCLI(LightningCLI):
     def _names(self, config: Namespace) -> list[str]:
         """What the run is called, and the protocols that are laid over its config."""
         own, *protocols = [name_of(Path(str(file))) for file in config.get("config") or ["run"]]
-        return [own if config.name is None else config.name, *protocols]
+        name = own if config.name is None else config.name
+        check_name(name)
+        return [name, *protocols]
 
     def _choose_run(self, config: Namespace) -> Path:
         """The folder of a fit, another one or that of the checkpoint it goes on from, which is looked up."""

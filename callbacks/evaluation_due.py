@@ -55,8 +55,8 @@ class EvaluationDue(Callback):
             return
         loop, epoch = trainer.fit_loop.epoch_loop.val_loop, trainer.fit_loop.epoch_progress.current
         loop.restarting = False
-        epoch.completed -= 1  # it is that epoch's
+        completed, epoch.completed = epoch.completed, max(0, epoch.processed - 1)  # type: ignore[attr-defined]
         trainer.validating = True
         loop.run()
         trainer.training = True
-        epoch.completed += 1
+        epoch.completed = completed
