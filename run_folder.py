@@ -1,17 +1,26 @@
-"""The folder of a run, `runs/<name>/`: never overwritten, found again to resume, one for all processes."""
+"""The folder of a run, `runs/<name>/`: never overwritten, found again to resume, one for all processes.
+
+Nothing is written outside it: loggers and checkpoints have their places here.
+"""
 
 import os
+import re
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from jsonargparse import Namespace
 from lightning.fabric.utilities.rank_zero import _get_rank
+
+from reports.files import write_whole
 
 _SHARED = "SADDLE_RUN_FOLDER"  # how rank 0 tells the processes it starts
 
 
-class RunFolderError(TimeoutError):
-    """The first process made no folder that this one can see."""
+class RunFolderError(OSError):
+    """A run that cannot have a folder, or a first process that made none that this one can see."""
 
 
 def run_folder(runs: Path, name: str, resume: Callable[[Path], bool]) -> Path:
@@ -21,10 +30,14 @@ def run_folder(runs: Path, name: str, resume: Callable[[Path], bool]) -> Path:
         runs: the folder of all runs.
         name: the run's name; if it is taken, the next run is called `<name>-2`.
         resume: whether to go on in a run of that name instead; the newest of which this is true is chosen.
+
+    Raises:
+        RunFolderError: if the name is none for a folder, or rank 0 makes none.
     """
+    check_name(name)
     if (_get_rank() or 0) == 0:
-        *taken, free = _numbered(runs, name)
-        folder = next(filter(resume, reversed(taken)), free)
+        free = _numbered(runs, name)[-1]
+        folder = next(filter(resume, reversed(runs_named(runs, name))), free)
         folder.mkdir(parents=True, exist_ok=True)
         os.environ[_SHARED] = str(folder)
         if _launch():
@@ -35,18 +48,62 @@ def run_folder(runs: Path, name: str, resume: Callable[[Path], bool]) -> Path:
     return _await_rank_zero(runs)
 
 
+def check_name(name: str) -> None:
+    """Raises RunFolderError if a run cannot be called so: it would leave the folder of all runs."""
+    if name in ("", ".", "..") or not name.isprintable() or {"/", os.sep} & set(name):
+        raise RunFolderError(f"--name {name!r}: give the name of a folder, without / and control characters")
+
+
+def is_new(folder: Path) -> bool:
+    """Whether a folder is this process's to remove again: it is of rank 0, and nothing is in it yet."""
+    return (_get_rank() or 0) == 0 and all(path.name == ".launch" for path in folder.iterdir())
+
+
+def runs_named(runs: Path, name: str) -> list[Path]:
+    """The runs of that name, oldest first."""
+    return [folder for folder in _numbered(runs, name)[:-1] if folder.is_dir()]
+
+
 def newest_run(runs: Path, name: str) -> Path | None:
     """The newest run of that name."""
-    *taken, _ = _numbered(runs, name)
-    return taken[-1] if taken else None
+    return next(reversed(runs_named(runs, name)), None)
 
 
 def _numbered(runs: Path, name: str) -> list[Path]:
-    """`<name>`, `<name>-2`, ... up to the first that does not exist."""
+    """`<name>`, `<name>-2`, ... up to the first that does not exist; a file, or a link to nowhere, does."""
     folders = [runs / name]
-    while folders[-1].exists():
+    while os.path.lexists(folders[-1]):
         folders.append(runs / f"{name}-{len(folders) + 1}")
     return folders
+
+
+def place_logger(logger: Any, folder: Path) -> None:
+    """Have a logger of a config write into the run's folder, under the run's name, and go on where it stopped."""
+    options = logger.get("init_args") if isinstance(logger, Namespace) else None
+    if options is None:
+        return
+    if "save_dir" in options and not Path(options.save_dir or "").is_absolute():
+        options.save_dir = str(folder / (options.save_dir or ""))
+    if logger.class_path.endswith("WandbLogger"):
+        options.name = options.get("name") or folder.name
+        options.id = _wandb_id(folder, options.get("id"))
+
+
+def _wandb_id(folder: Path, given: str | None) -> str:
+    """One id per run folder, so that a resumed run goes on in the same dashboard."""
+    path = folder / "wandb" / "id"
+    found = path.read_text(errors="replace").strip() if path.is_file() else ""
+    if not given and re.fullmatch(r"[\w.-]+", found):
+        return found
+    write_whole(path, given or secrets.token_hex(4))
+    return path.read_text()
+
+
+def place_checkpoints(callback: Any, folder: Path) -> None:
+    """Have a callback of a config that has a place for its checkpoints keep them in the run's folder."""
+    options = callback.get("init_args") if isinstance(callback, Namespace) else None
+    if options is not None and "dirpath" in options:  # an absolute one stays
+        options.dirpath = str(folder.absolute() / (options.dirpath or "checkpoints"))
 
 
 def _launch() -> str:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
 import signal
 import sys
@@ -14,22 +13,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from jsonargparse import Namespace
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from wandb.errors import UsageError
 
 import attacks  # noqa: F401  importing a room lets its classes be called by their short names in configs
 import callbacks
+from callbacks.last_checkpoint import WholeFiles
 from command_line import FindConfig, Parser, UserError, deepest
 from datamodules import DataError, DataModule
+from kept_config import FILE, SaveConfig, as_list, described, mark, name_of, plain, take_back
 from lightning_modules import BatchError, Classifier, NetworkError
 from lightning_modules.first_look import first_look
 from lightning_modules.weights import check_checkpoint
-from reports.files import digest, write_whole
-from run_folder import RunFolderError, newest_run, run_folder
+from reports.files import digest
+from resuming import last_checkpoint, last_if_any, require_checkpoint, run_of, why_finished
+from run_folder import RunFolderError, check_name, is_new, newest_run, place_checkpoints, place_logger, run_folder
 
 # Said of every module with such a hook that is used with a DataModule, though none of ours has that hook.
 warnings.filterwarnings("ignore", "You have overridden `on_after_batch_transfer`")
@@ -48,24 +53,6 @@ warnings.filterwarnings("ignore", r"Using `DistributedSampler` with the dataload
 
 USER_ERRORS = (BatchError, DataError, NetworkError, MisconfigurationException, RunFolderError)
 """Mistakes of a user's: one line and no traceback. While classes are made from a config, so is any ValueError."""
-
-
-class SaveConfig(SaveConfigCallback):
-    """Keeps the whole config in the run's folder and with every logger."""
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        config = self.parser.dump(self.config, skip_none=False)
-        write_whole(Path(trainer.default_root_dir) / "config.yaml", config)
-        for logger in trainer.loggers:
-            logger.log_hyperparams(_plain(self.config))
-
-
-class _Checkpoint(ModelCheckpoint):
-    """Keeps what an exception interrupts, once there is something that has been trained, and has not diverged."""
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if trainer.global_step and all(weight.isfinite().all() for weight in pl_module.parameters()):
-            super().on_exception(trainer, pl_module, exception)
 
 
 class TrainingCLI(LightningCLI):
@@ -93,52 +80,78 @@ class TrainingCLI(LightningCLI):
             default=True,
             help="Check in validate and test that the network hides no gradients.",
         )
+        parser.add_argument("--paint", type=bool, default=True, help="Paint with the config's synthesis callbacks.")
         parser.add_argument("--runs", type=str, default="runs", help="The folder of all runs.")
 
     def _parse_ckpt_path(self) -> None:
         """Lightning's would read hyperparameters, which ours have not, from a file not yet known to be one of ours."""
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        given = sys.argv[1:] if args is None else args
+        self._arguments = [str(argument) for argument in given] if isinstance(given, list) else []
+        super().parse_arguments(parser, args)
+
     def before_instantiate_classes(self) -> None:
-        config = self.config[self.subcommand]
+        config, command = self.config[self.subcommand], str(self.subcommand)
+        take_back(config, command, self._arguments)
+        kept = described(config, command)
         TrainingCLI.unstarted = None
-        runs, command, last = Path(config.runs), str(self.subcommand), config.ckpt_path == "last"
-        name, *protocols = [_name_of(Path(str(file))) for file in config.get("config") or ["run"]]
-        name = config.name or name
-        known = {folder for folder in runs.glob("*") if folder.is_dir()}
-        TrainingCLI.first = not runs.exists()
-        if command == "fit":
-            self.folder = run_folder(runs, name, lambda _: last)
-            if last:
-                checkpoint = self.folder / "checkpoints" / "last.ckpt"
-                config.ckpt_path = str(checkpoint) if checkpoint.is_file() else None
-        else:
-            if last:
-                config.ckpt_path = self._last_checkpoint(runs, name)
-            self._require_checkpoint(config.ckpt_path)
-            self.key = self._evaluation_key(config, command)
-            own_name = "_".join([name, *protocols, *([] if protocols and command == "test" else [command])])
-            self.folder = run_folder(runs, own_name, lambda run: callbacks.records.unfinished(run, self.key))
-        if self.folder not in known:
+        TrainingCLI.first = not Path(config.runs).exists()
+        self.folder = self._choose_run(config) if command == "fit" else self._choose_evaluation(config, command)
+        if is_new(self.folder):
             TrainingCLI.unstarted = self.folder
-        self._require_checkpoint(config.ckpt_path)
         if config.ckpt_path is not None:
             self._leave_weights_to_the_checkpoint(config)
+        elif command != "fit":
+            self._warn_of_an_untrained_network(config)
         config.trainer.default_root_dir = str(self.folder)
-        for logger in _as_list(config.trainer.logger):
-            self._place_logger(logger)
+        for logger in as_list(config.trainer.logger):
+            place_logger(logger, self.folder)
+        for callback in as_list(config.trainer.callbacks):
+            place_checkpoints(callback, self.folder)
+        mark(kept, config)
+        self.save_config_kwargs["kept"] = self._kept = kept
 
-    @staticmethod
-    def _last_checkpoint(runs: Path, name: str) -> str:
-        run = newest_run(runs, name)
-        checkpoint = run / "checkpoints" / "last.ckpt" if run else None
-        if checkpoint is None or not checkpoint.is_file():
-            raise UserError(f"--ckpt_path last: {runs / name} has no checkpoints/last.ckpt")
-        return str(checkpoint)
+    def _names(self, config: Namespace) -> list[str]:
+        """What the run is called, and the protocols that are laid over its config."""
+        own, *protocols = [name_of(Path(str(file))) for file in config.get("config") or ["run"]]
+        name = own if config.name is None else config.name
+        check_name(name)
+        return [name, *protocols]
 
-    @staticmethod
-    def _require_checkpoint(path: str | None) -> None:
-        if path is not None and not Path(path).is_file():
-            raise UserError(f"--ckpt_path {path}: no such file; give one, or last")
+    def _choose_run(self, config: Namespace) -> Path:
+        """The folder of a fit, another one or that of the checkpoint it goes on from, which is looked up."""
+        runs, name = Path(config.runs), self._names(config)[0]
+        if config.ckpt_path is None:
+            return run_folder(runs, name, lambda _: False)
+        if config.ckpt_path == "last":
+            own = self._newest(config) or runs / name
+        else:
+            own = run_of(Path(config.ckpt_path), runs, name)
+        if own.parent.resolve() != runs.resolve():
+            runs = own.parent
+        folder = run_folder(runs, own.name, lambda run: run.resolve() == own.resolve())
+        if config.ckpt_path == "last":
+            config.ckpt_path = last_if_any(folder)
+        return folder
+
+    def _newest(self, config: Namespace) -> Path | None:
+        """The run that `last` means: the newest of the name, but of a config that a run has kept, that run itself."""
+        file = Path(str((config.get("config") or [""])[0]))
+        if config.name is None and file.name == FILE and (file.parent / "checkpoints").is_dir():
+            return file.parent
+        return newest_run(Path(config.runs), self._names(config)[0])
+
+    def _choose_evaluation(self, config: Namespace, command: str) -> Path:
+        """The folder of an evaluation: another one, or that of the same one which was interrupted."""
+        runs, (name, *protocols) = Path(config.runs), self._names(config)
+        if config.ckpt_path == "last":
+            config.ckpt_path = last_checkpoint(self._newest(config) or runs / name)
+        if config.ckpt_path is not None:
+            require_checkpoint(config.ckpt_path)
+        self.key = self._evaluation_key(config, command)
+        own_name = "_".join([name, *protocols, *([] if protocols and command == "test" else [command])])
+        return run_folder(runs, own_name, lambda run: callbacks.records.unfinished(run, self.key))
 
     @staticmethod
     def _leave_weights_to_the_checkpoint(config: Namespace) -> None:
@@ -150,7 +163,7 @@ class TrainingCLI(LightningCLI):
     @staticmethod
     def _evaluation_key(config: Namespace, command: str) -> str:
         """Tells what an evaluation measures: an interrupted one goes on only if all this is the same."""
-        parts = {key: _plain(config.get(key)) for key in ("seed_everything", "model", "data", "attack")}
+        parts = {key: plain(config.get(key)) for key in ("seed_everything", "model", "data", "attack")}
         parts["data"].get("init_args", {}).pop("num_workers", None)
         parts["files"] = {path: digest(Path(path)) for path in _weight_files(config)}
         limits = ("limit_val_batches", "limit_test_batches")
@@ -158,23 +171,12 @@ class TrainingCLI(LightningCLI):
         parts |= {"command": command, "layout": callbacks.records.LAYOUT, "torch": torch.__version__}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def _place_logger(self, logger: Any) -> None:
-        """Have a logger write into the run's folder, under the run's name, and go on where it stopped."""
-        options = logger.get("init_args") if isinstance(logger, Namespace) else None
-        if options is None:
-            return
-        if options.get("save_dir", "") in (None, "."):
-            options.save_dir = str(self.folder)
-        if logger.class_path.endswith("WandbLogger"):
-            options.name = options.get("name") or self.folder.name
-            options.id = options.get("id") or self._wandb_id()
-
-    def _wandb_id(self) -> str:
-        """One id per run folder, so that a resumed run goes on in the same dashboard."""
-        path = self.folder / "wandb" / "id"
-        if not path.is_file():
-            write_whole(path, secrets.token_hex(4))
-        return path.read_text()
+    @staticmethod
+    def _warn_of_an_untrained_network(config: Namespace) -> None:
+        own = config.model.network
+        options = own.get("init_args") or {}
+        if own.class_path == "lightning_modules.Network" and not options.get("weights"):
+            rank_zero_warn("neither --ckpt_path nor --model.network.weights is given: an untrained network is measured")
 
     def instantiate_classes(self) -> None:
         try:
@@ -192,10 +194,16 @@ class TrainingCLI(LightningCLI):
         checkpoint = self.config[subcommand].ckpt_path
         if checkpoint is not None:
             check_checkpoint(self.model, Path(checkpoint))
+        if checkpoint is not None and subcommand == "fit":
+            limits = yaml.safe_load(self._parser(subcommand).dump(self._kept, skip_none=False))["trainer"]
+            finished = why_finished(self.folder, Path(checkpoint), self.trainer, limits)
+            if finished is not None:
+                rank_zero_info(finished)
+                return
         folder, TrainingCLI.unstarted = TrainingCLI.unstarted, None
         try:
             super()._run_subcommand(subcommand)
-        except USER_ERRORS:
+        except BaseException:
             if folder is not None and not _holds_work(folder):
                 TrainingCLI.unstarted = folder
             raise
@@ -209,14 +217,8 @@ class TrainingCLI(LightningCLI):
                 f"trainer.max_epochs {epochs} is no multiple of check_val_every_n_epoch {every}: "
                 "the trained network would not be evaluated; change one of them"
             )
-        checkpoint = _Checkpoint(
-            self.folder / "checkpoints",
-            "last",
-            save_on_exception=True,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
-        always = [checkpoint, callbacks.Speed(), callbacks.Results(), callbacks.Predictions()]
+        last = callbacks.LastCheckpoint(self.folder / "checkpoints")
+        always = [last, callbacks.EvaluationDue(), callbacks.Speed(), callbacks.Results(), callbacks.Predictions()]
         if self.subcommand in ("validate", "test"):
             always.append(callbacks.Records(self.key))
             if self._get(self.config_init, "sanity"):
@@ -225,7 +227,13 @@ class TrainingCLI(LightningCLI):
             always.append(LearningRateMonitor("step"))
         if config.sync_batchnorm and (config.accelerator == "cpu" or not torch.cuda.is_available()):
             config.sync_batchnorm = False  # it exists for GPUs only; so a cluster's config runs on a laptop
-        config.callbacks = [*always, *_as_list(config.callbacks or [])]
+        plugins = [plugin for plugin in as_list(config.plugins) if plugin is not None]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            config.plugins = [*plugins, WholeFiles()]
+        asked = [callback for callback in as_list(config.callbacks) if callback is not None]
+        if not self._get(self.config_init, "paint"):
+            asked = [callback for callback in asked if not isinstance(callback, callbacks.Synthesis)]
+        config.callbacks = [*always, *asked]
         return super().instantiate_trainer(**kwargs)
 
 
@@ -251,13 +259,10 @@ def run(args: ArgsType = None) -> TrainingCLI:
         raise UserError(f"{error} Or set WANDB_MODE=offline: the dashboard stays in the run's folder") from error
     except SIGTERMException:
         sys.exit(128 + signal.SIGTERM)  # Lightning ends as if all had been done
-    except USER_ERRORS as error:
+    except (*USER_ERRORS, OSError) as error:
         if os.environ.get("SADDLE_DEBUG"):
             raise
-        message = str(error).strip()
-        if "Original Traceback" in message:  # a data loader's worker wraps the message; the last line is ours
-            message = re.sub(r"^[\w.]*Error: ", "", message.splitlines()[-1])
-        raise UserError(" ".join(message.split())) from error
+        raise UserError(_line(error)) from error
     finally:
         if TrainingCLI.unstarted is not None:
             shutil.rmtree(TrainingCLI.unstarted, ignore_errors=True)
@@ -266,9 +271,14 @@ def run(args: ArgsType = None) -> TrainingCLI:
                     TrainingCLI.unstarted.parent.rmdir()
 
 
-def _name_of(config: Path) -> str:
-    """What a run of a config is called: that of the run, where it is the config that a run has kept."""
-    return config.resolve().parent.name if config.name == "config.yaml" else config.stem
+def _line(error: Exception) -> str:
+    """What an error says, on one line; of a file or a folder, which one it is."""
+    message = str(error).strip()
+    if isinstance(error, OSError) and error.strerror:
+        message = f"{error.filename or 'a file of the run'}: {error.strerror}"
+    if "Original Traceback" in message:  # a data loader's worker wraps the message; the last line is ours
+        message = re.sub(r"^[\w.]*Error: ", "", message.splitlines()[-1])
+    return " ".join(message.split())
 
 
 def _weight_files(config: Namespace) -> list[str]:
@@ -279,20 +289,7 @@ def _weight_files(config: Namespace) -> list[str]:
 
 
 def _holds_work(run: Path) -> bool:
-    """Whether a run has something to go on from: a checkpoint, or what was measured of a sample."""
-    return any(run.glob("checkpoints/*.ckpt")) or any(path.read_text().strip() for path in run.glob("records/*.jsonl"))
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _plain(config: Any) -> Any:
-    """A config as plain containers, which every logger can keep."""
-    if isinstance(config, Namespace):
-        config = config.as_dict()
-    if isinstance(config, dict):
-        return {key: _plain(value) for key, value in config.items() if key != "config"}
-    if isinstance(config, list | tuple):
-        return [_plain(value) for value in config]
-    return config if isinstance(config, str | int | float | bool | None) else str(config)
+    """Whether a run has something to keep or to go on from, such as a checkpoint, or what was measured of a sample."""
+    kept = ("checkpoints/*.ckpt", "hpc_ckpt_*.ckpt", "predictions/*", "results.json")
+    records = run.glob("records/*.jsonl")
+    return any(any(run.glob(name)) for name in kept) or any(path.read_text().strip() for path in records)

@@ -22,6 +22,7 @@ from attacks.contract import ball_of
 from attacks.cost import counted
 from attacks.radius import scaled, with_eps
 from attacks.seeds import mix
+from callbacks.interruption import interruptible
 from callbacks.preparation import prepare
 
 AnyAttack = Adversary | AttackCallable
@@ -100,10 +101,10 @@ class Attack(Callback):
         if self.train is None:
             return
         started = time.perf_counter()
-        seed = mix(_run_seed(), trainer.current_epoch, batch["index"])
+        seed = mix(run_seed(), trainer.current_epoch, batch["index"])
         attack = self.train
         if self.warm_up:
-            attack = scaled(attack, self._grown(trainer))
+            attack = scaled(attack, self._grown(trainer, batch_idx))
             pl_module.log("attack/eps", attack.constraint.eps, batch_size=len(batch["image"]))
         with trainer.precision_plugin.forward_context():
             adversarial = self._attack_some(attack, pl_module, batch, seed)
@@ -113,7 +114,8 @@ class Attack(Callback):
         self.seconds = time.perf_counter() - started
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        prepare(self.evaluate, trainer, pl_module)
+        with interruptible(pl_module.get_submodule("network"), trainer):
+            prepare(self.evaluate, trainer, pl_module)
 
     on_test_start = on_validation_start
 
@@ -127,7 +129,7 @@ class Attack(Callback):
         for name, attack in self.evaluate.items():
             wait_for(pl_module.device)
             started = time.perf_counter()
-            with counted(network) as cost:
+            with counted(network) as cost, interruptible(network, trainer):
                 batch["attacked"][name] = perturbed(attack, network, batch, f"attack.evaluate.{name}")
             wait_for(pl_module.device)
             batch["cost"][name] = cost.forwards, cost.backwards, time.perf_counter() - started
@@ -136,13 +138,15 @@ class Attack(Callback):
 
     on_test_batch_start = on_validation_batch_start
 
-    def _grown(self, trainer: Trainer) -> float:
-        """How much of its size the attack has reached: a function of the optimizer steps taken, in whatever runs."""
+    def _grown(self, trainer: Trainer, batch_idx: int) -> float:
+        """How much of its size the attack has reached: a function of the optimizer steps that an epoch has, in whatever
+        runs, and however many the epochs before had."""
         batches = trainer.num_training_batches
         if math.isinf(batches):
             raise MisconfigurationException("attack.warm_up: the data have no length; set trainer.limit_train_batches")
         steps_per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
-        return min(1.0, trainer.global_step / (self.warm_up * steps_per_epoch))
+        steps = trainer.current_epoch * steps_per_epoch + batch_idx // trainer.accumulate_grad_batches
+        return min(1.0, steps / (self.warm_up * steps_per_epoch))
 
     def _attack_some(
         self, attack: AnyAttack, pl_module: LightningModule, batch: dict[str, Any], seed: Tensor
@@ -168,7 +172,7 @@ def perturbed(
         MisconfigurationException: on an attack that is not for such a batch, or breaks its contract; it begins with
             `name`, the attack's place in the config.
     """
-    seed = mix(_run_seed(), batch["index"]) if seed is None else seed
+    seed = mix(run_seed(), batch["index"]) if seed is None else seed
     try:
         return attacked(attack, network, batch["image"], batch["label"], seed, batch.get("region"))
     except ValueError as error:
@@ -197,6 +201,6 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _run_seed() -> int:
+def run_seed() -> int:
     """The run's seed, as `seed_everything` left it for every process."""
     return int(os.environ.get("PL_GLOBAL_SEED", 0))

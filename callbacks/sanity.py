@@ -21,6 +21,7 @@ from attacks.ensemble import parts
 from attacks.objectives import cross_entropy, logits_of, valid_mean, valid_pixels
 from attacks.seeds import mix
 from callbacks.attack import Attack
+from callbacks.interruption import interruptible
 
 
 @dataclass
@@ -68,7 +69,9 @@ class SanityGate(Callback):
         wanted = self.samples - sum(len(values["clean"]) for values in self._values)
         if ball is not None and wanted > 0:
             part = {key: batch[key][:wanted] for key in ("image", "label", "index")}
-            self._values.append(probe(pl_module.get_submodule("network"), part, ball, self.steps, self.queries))
+            network = pl_module.get_submodule("network")
+            with interruptible(network, trainer):
+                self._values.append(probe(network, part, ball, self.steps, self.queries))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not sum(len(values["clean"]) for values in self._values):

@@ -19,6 +19,7 @@ from attacks.constraints import Number, number
 from attacks.objectives import Objective, logits_of
 from attacks.seeds import mix
 from callbacks.gallery import Exhibition, epochs_of, settings
+from callbacks.interruption import interruptible
 from callbacks.pictures import on_one_size
 from reports.files import ReportError
 from reports.gallery import write_page
@@ -130,7 +131,7 @@ class Synthesis(Callback, ABC):
             return paintings
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        last = trainer.current_epoch + 1 == trainer.max_epochs
+        last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         due = (trainer.current_epoch + 1) % self.every_n_epochs == 0 or last or trainer.state.fn != TrainerFn.FITTING
         if due and not trainer.sanity_checking:
             self._paint(trainer, pl_module, trainer.val_dataloaders)
@@ -146,7 +147,10 @@ class Synthesis(Callback, ABC):
         exhibition = Exhibition(folder / self.task, settings(self), classes, _epochs(trainer))
         scores: dict[str, list[float]] = {}
         for batch in map(trainer.precision_plugin.convert_input, self._batches(loader, pl_module.device)):
-            for painting in self.synthesize(pl_module.get_submodule("network"), batch):
+            network = pl_module.get_submodule("network")
+            with interruptible(network, trainer):
+                paintings = self.synthesize(network, batch)
+            for painting in paintings:
                 for name, values in painting.scores.items():
                     scores.setdefault(name, []).extend(values.tolist())
                 pictures = (painting.original, painting.start, painting.result, batch["label"], painting.logits)

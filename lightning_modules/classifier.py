@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from lightning_modules.contract import (
 from lightning_modules.counts import DatasetMetrics, Outcome, count
 from lightning_modules.losses import CrossEntropyLoss, Loss
 from lightning_modules.optimizers import check_schedule, make
+from lightning_modules.rates import KEY, Rates, length
 from lightning_modules.weights import NetworkError
 
 OptimizerCallable = Callable[[Iterable], Optimizer]
@@ -78,6 +80,8 @@ class Classifier(LightningModule):
             check_schedule(schedule)
         self.schedule = schedule
         self.lr_multipliers = lr_multipliers or {}
+        self._rates: Rates | None = None
+        self._resumed: dict[str, Any] | None = None
         self.metrics: dict[str, DatasetMetrics] = {}
         self.results: dict[str, dict[str, Any]] = {}
         """What the last evaluation measured, by version of the image: `accuracy`, `loss`, `samples` and, for label
@@ -170,6 +174,18 @@ class Classifier(LightningModule):
         for prefix in self.lr_multipliers:
             if not any(name.startswith(prefix) for name in names):  # no error: another network in the same config
                 rank_zero_warn(f"lr_multipliers: the network has no parameters under {prefix!r}; one is {names[0]!r}")
+        steps = None if self.schedule is None else length(self.trainer)
+        optimizer, scheduler = self._make(steps)
+        self._rates = Rates(optimizer, scheduler, None if scheduler is None else self.trainer)
+        if self._resumed is not None:
+            self._rates.go_on(self._resumed, self._make)
+            self._resumed = None
+        if scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _make(self, steps: int | None) -> tuple[Optimizer, LRScheduler | None]:
+        """The optimizer, and the schedule for so many steps."""
         groups: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.network.named_parameters():
             if parameter.requires_grad:
@@ -180,10 +196,17 @@ class Classifier(LightningModule):
         optimizer = make(Optimizer, self.optimizer, [{"params": parameters} for parameters in groups.values()])
         for group, factor in zip(optimizer.param_groups, groups, strict=True):
             group["lr"] *= factor
-        if self.schedule is None:
-            return optimizer
-        scheduler = make(LRScheduler, self.schedule, optimizer, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        if self.schedule is None or steps is None:
+            return optimizer, None
+        return optimizer, make(LRScheduler, self.schedule, optimizer, steps)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self._rates is not None:
+            checkpoint[KEY] = self._rates.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.trainer.state.fn == TrainerFn.FITTING:  # its rates are looked at when ours are made
+            self._resumed = checkpoint
 
     def _begin(self) -> None:
         self.metrics.clear()

@@ -44,5 +44,6 @@ class Triangle(LambdaLR):
     def __init__(self, optimizer: Optimizer, steps: int, peak: float = 0.5) -> None:
         if not 0 < peak < 1:
             raise MisconfigurationException(f"Triangle: peak={peak} must lie between 0 and 1, as a share of the run")
+        self.peak = peak  # part of its state, by which another peak is noticed
         up = peak * steps
         super().__init__(optimizer, lambda step: max(0.0, min(step / up, (steps - step) / (steps - up))))

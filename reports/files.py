@@ -15,14 +15,21 @@ LARGEST = 16 * 2**20
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file beside its place, then rename it there; folders are made as needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file beside its place, then rename it there; folders are made as needed.
+
+    Raises:
+        OSError: with the file's name, where that cannot be; what was there before is as it was.
+    """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:  # of a full disk, it does not say where
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def digest(path: Path) -> str:

@@ -81,7 +81,7 @@ def test_the_kept_config_repeats_the_run():
     assert config["attack"]["train"]["init_args"]["constraint"]["init_args"]["eps"] == "2/255"
     main(["fit", "--config", "runs/quickstart/config.yaml", "--name", "again"])
     assert results("again")["metrics"] == results("quickstart")["metrics"]
-    attack = results("again")["attacks"]["train"]
+    attack = results("again")["training"]["attack"]
     assert attack["constraint"] == {"class": "Linf", "eps": 2 / 255}
     assert attack["objective"] == {"class": "CrossEntropy"}
     main(["validate", "--config", "runs/quickstart/config.yaml", "--ckpt_path", "last"])
@@ -90,7 +90,7 @@ def test_the_kept_config_repeats_the_run():
 
 def test_standard_training_is_one_argument_away():
     main(["fit", *QUICK, "--attack.train", "null", "--name", "standard"])
-    assert results("standard")["attacks"]["train"] is None
+    assert results("standard")["training"]["attack"] is None
 
 
 def test_averaged_weights_are_measured_tested_and_resumed():
@@ -119,7 +119,7 @@ def test_recipes_are_a_few_arguments_away():
         "callbacks.OverfittingGuard",
         "callbacks.EMA",
     ]
-    assert results("quickstart")["attacks"]["train"]["objective"] == {"class": "KLDivergence"}
+    assert results("quickstart")["training"]["attack"]["objective"] == {"class": "KLDivergence"}
     assert results("quickstart")["stopped"] is None
     assert Path("runs/quickstart/checkpoints/before_overfitting.ckpt").is_file()
 
@@ -138,7 +138,7 @@ def test_somebody_elses_attack_by_import_path(tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     main(["fit", *QUICK, "--attack.train", "mine.invert"])
-    assert results("quickstart")["attacks"]["train"] == "invert"
+    assert results("quickstart")["training"]["attack"] == "invert"
 
 
 def test_print_config_is_a_config(capsys):
@@ -373,11 +373,11 @@ def test_a_checkpoint_that_is_none_or_of_another_network_is_one_line_and_nothing
         Path("runs/whole").replace("runs/quickstart.whole")
         Path("runs/quickstart").rename("runs/empty")
         Path("runs/quickstart.whole").rename("runs/quickstart")
-    path = Path("given.ckpt")
+    path = Path("runs/quickstart/checkpoints/given.ckpt")
     CHECKPOINTS[kind](path)
     before = sorted(Path("runs").iterdir())
     with pytest.raises(SystemExit):
-        main([command, *QUICK, "--ckpt_path", "given.ckpt"])
+        main([command, *QUICK, "--ckpt_path", str(path)])
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert re.search(f"given.ckpt: .*{TOLD[kind]}", line)
     assert sorted(Path("runs").iterdir()) == before
@@ -387,10 +387,11 @@ def test_a_checkpoint_that_is_none_or_of_another_network_is_one_line_and_nothing
 def test_a_hostile_checkpoint_that_fits_is_not_run_either():
     main(["fit", *QUICK])
     checkpoint = torch.load("runs/quickstart/checkpoints/last.ckpt", weights_only=True)
-    torch.save(checkpoint | {"hostile": Hostile()}, "given.ckpt")
+    given = "runs/quickstart/checkpoints/given.ckpt"
+    torch.save(checkpoint | {"hostile": Hostile()}, given)
     for command in ("fit", "test"):
         with pytest.raises(SystemExit):
-            main([command, *QUICK, "--trainer.max_epochs", "3", "--ckpt_path", "given.ckpt"])
+            main([command, *QUICK, "--trainer.max_epochs", "3", "--ckpt_path", given])
         assert not Path("it_ran").exists()
 
 

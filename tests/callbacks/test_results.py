@@ -1,14 +1,13 @@
 import hashlib
 import json
-from functools import partial
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
 from torch import nn
 
-from attacks import FGSM, L2, SEA, BalancedMaskedCrossEntropy, Ensemble, Linf
+from attacks import FGSM, L2, Linf
 from callbacks import Attack, Inpainting, Results
-from callbacks.results import settings
 from lightning_modules import Classifier, Network
 from reports.intervals import wilson
 
@@ -33,19 +32,10 @@ def test_results_are_written_at_the_end(make_trainer, noise_loader, pixel_networ
         assert 0 <= values["accuracy"] <= 1 and 0 <= values["miou"] <= 1 and values["samples"] == 7
         assert set(values["iou"]) == {"0", "1", "2"}
     assert results["synthesis"]["inpainting"] == painting.results
-    assert results["attacks"]["train"]["class"] == "FGSM"
+    assert list(results["attacks"]) == ["fgsm"], "those of the evaluation"
+    assert (results["seed"], results["image_size"]) == (0, [8, 8]) and results["versions"]["saddle"]
     assert results["attacks"]["fgsm"]["constraint"] == {"class": "Linf", "eps": 0.03}
     assert json.loads(json.dumps(results["attacks"])) == results["attacks"]
-
-
-def test_settings_say_what_an_attack_is_made_of():
-    objective = partial(BalancedMaskedCrossEntropy, pixels=[1, 2])
-    attack = Ensemble([SEA(Linf("4/255"), objective, steps=10), FGSM(L2(1))])
-    sea, fgsm = settings(attack)["attacks"]
-    assert sea["objective"] == {"class": "BalancedMaskedCrossEntropy", "pixels": [1, 2]}
-    assert (sea["class"], sea["steps"], sea["constraint"]["eps"]) == ("SEA", 10, 4 / 255)
-    assert fgsm["objective"] == "CrossEntropy"
-    assert settings(None) is None
 
 
 def test_the_checkpoint_is_named_by_its_content(make_trainer, noise_loader, pixel_network, tmp_path):
@@ -86,3 +76,85 @@ def test_an_interrupted_run_leaves_no_results(make_trainer, noise_loader, pixel_
     with pytest.raises(RuntimeError, match="lost power"):
         make_trainer(callbacks=[Results()]).fit(Broken(pixel_network), noise_loader(), noise_loader())
     assert not (tmp_path / "results.json").exists()
+
+
+TRAINED = {"class": "FGSM", "constraint": {"class": "Linf", "eps": 0.01}}
+
+
+def test_the_training_is_the_checkpoints_own_wherever_it_lies(make_trainer, noise_loader, pixel_network, tmp_path):
+    """And not the config's, which may be another's."""
+    module = Classifier(pixel_network)
+    trainer = make_trainer(callbacks=[Attack(FGSM(Linf(0.01)), fraction=0.5), Results()], max_epochs=2)
+    trainer.fit(module, noise_loader(), noise_loader())
+    fitted = read(tmp_path)["training"]
+    assert fitted.pop("attack").items() >= TRAINED.items()
+    assert fitted == {"run": tmp_path.name, "fraction": 0.5, "warm_up": 0.0, "epochs": 2}
+    fitted = read(tmp_path)["training"]
+    trainer.save_checkpoint(tmp_path / "moved.pt")
+
+    other = make_trainer(callbacks=[Attack(FGSM(Linf(0.2))), Results()], default_root_dir=tmp_path / "other")
+    other.test(module, noise_loader(), ckpt_path=tmp_path / "moved.pt", verbose=False, weights_only=True)
+    assert read(tmp_path / "other")["training"] == fitted
+    with pytest.warns(UserWarning, match="trained with fraction 0.5, and goes on with 1.0"):
+        make_trainer(callbacks=[Attack(FGSM(Linf(0.01))), Results()], max_epochs=3).fit(
+            module, noise_loader(), noise_loader(), ckpt_path=tmp_path / "moved.pt"
+        )
+    module.network.weights = str(tmp_path / "moved.pt")  # as weights, without a checkpoint
+    other.test(module, noise_loader(), verbose=False)
+    assert read(tmp_path / "other")["training"] == fitted
+
+
+def test_of_an_older_checkpoint_it_is_what_the_run_beside_it_says_and_else_unknown(
+    make_trainer, noise_loader, pixel_network, tmp_path
+):
+    run, module = tmp_path / "run", Classifier(pixel_network)
+    trainer = make_trainer(callbacks=[Attack(FGSM(Linf(0.01)))], default_root_dir=run)
+    trainer.fit(module, noise_loader())
+    trainer.save_checkpoint(run / "checkpoints" / "last.ckpt")
+
+    def training():
+        tested = make_trainer(callbacks=[Attack(FGSM(Linf(0.2))), Results()])
+        tested.test(module, noise_loader(), ckpt_path=run / "checkpoints" / "last.ckpt", verbose=False)
+        return read(tmp_path)["training"]
+
+    assert training() is None
+    old = {"run": "run", "command": "fit", "metrics": {}, "attacks": {"train": TRAINED}}
+    (run / "results.json").write_text(json.dumps(old))
+    assert training() == {"run": "run", "attack": TRAINED, "fraction": None, "warm_up": None, "epochs": None}
+
+
+def test_images_of_several_sizes_have_none(make_trainer, pixel_network, tmp_path):
+    samples = [
+        {"image": torch.rand(3, n, 8), "label": torch.zeros(n, 8, dtype=torch.int64), "index": n - 8} for n in (8, 9)
+    ]
+    loader = torch.utils.data.DataLoader(samples)
+    make_trainer(callbacks=[Results()]).test(Classifier(pixel_network), loader, verbose=False)
+    assert read(tmp_path)["image_size"] is None
+
+
+def test_results_are_never_replaced_by_less(make_trainer, noise_loader, pixel_network, tmp_path):
+    """Nothing replaces something; what is left out is kept beside it."""
+
+    def fit(evaluate, **options):
+        trainer = make_trainer(callbacks=[Attack(evaluate=evaluate), Results()], **options)
+        trainer.fit(Classifier(pixel_network), noise_loader(), noise_loader())
+
+    fit({"fgsm": FGSM(Linf(0.1))})
+    first = (tmp_path / "results.json").read_text()
+    with pytest.warns(UserWarning, match="results.json stays as it is: nothing was evaluated"):
+        fit({}, limit_val_batches=0)
+    assert (tmp_path / "results.json").read_text() == first
+    with pytest.warns(UserWarning, match="results-2.json keeps what was measured before: fgsm not measured"):
+        fit({})
+    assert set(read(tmp_path)["metrics"]) == {"clean"}
+    assert (tmp_path / "results-2.json").read_text() == first
+    fit({"fgsm": FGSM(Linf(0.1))})
+    assert set(read(tmp_path)["metrics"]) == {"clean", "fgsm"}
+
+
+def test_why_early_stopping_stopped(make_trainer, noise_loader, pixel_network, tmp_path):
+    stopping = EarlyStopping("val/clean/loss", patience=1, min_delta=1e9)
+    make_trainer(callbacks=[stopping, Results()], max_epochs=5).fit(
+        Classifier(pixel_network), noise_loader(), noise_loader()
+    )
+    assert "val/clean/loss did not improve" in read(tmp_path)["stopped"] and read(tmp_path)["epochs"] == 2

@@ -1,0 +1,112 @@
+"""What a run goes on from, or an evaluation measures: which checkpoint, and whether there is anything left to do."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import Trainer
+
+from command_line import UserError
+from kept_config import FILE
+from lightning_modules.unpickling import load_tensors
+from reports.files import ReportError, read_results
+from run_folder import runs_named
+
+INSTEAD = "to start from its weights, give them as --model.network.weights"
+
+
+def last_checkpoint(run: Path) -> str:
+    """The last checkpoint of a run; raises UserError if it has none."""
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    if not checkpoint.is_file():
+        raise UserError(f"--ckpt_path last: {run} has no checkpoints/last.ckpt")
+    return str(checkpoint)
+
+
+def last_if_any(run: Path) -> str | None:
+    """The last checkpoint of a run, if it has come that far.
+
+    Raises:
+        UserError: if it has results, which a new start would replace.
+    """
+    if not (run / "checkpoints" / "last.ckpt").is_file():
+        if (run / "results.json").exists():
+            raise UserError(
+                f"--ckpt_path last: {run} has results but no checkpoints/last.ckpt to go on from; without --ckpt_path "
+                "another run starts"
+            )
+        return None
+    return last_checkpoint(run)
+
+
+def require_checkpoint(path: str | Path) -> None:
+    """Raises UserError if there is no such file."""
+    if not Path(path).is_file():
+        kind = "a folder" if Path(path).is_dir() and str(path) else "no such file"
+        raise UserError(f"--ckpt_path {str(path) or repr('')}: {kind}; give a checkpoint of a run, or last")
+
+
+def run_of(checkpoint: Path, runs: Path, name: str) -> Path:
+    """The run of that name that a checkpoint lies in.
+
+    Raises:
+        UserError: if there is no such file, or it is not of a run of that name: a fit only goes on where it was.
+    """
+    require_checkpoint(checkpoint)
+    folder = checkpoint.resolve().parent.parent
+    for run in runs_named(runs, name):
+        if run.resolve() == folder and checkpoint.resolve().parent.name == "checkpoints":
+            return run
+    hint = f", or to go on in {folder.name}, add --name {folder.name}" if folder.parent == runs.resolve() else ""
+    raise UserError(
+        f"--ckpt_path {checkpoint}: fit goes on in a run, and this is no checkpoint of {runs / name}; {INSTEAD} "
+        f"{checkpoint}{hint}"
+    )
+
+
+def why_finished(run: Path, checkpoint: Path, trainer: Trainer, config: dict[str, Any]) -> str | None:
+    """Why a run has nothing left to do, as a line; None if it is to go on.
+
+    Args:
+        run: the folder of the run.
+        checkpoint: what it goes on from.
+        trainer: with the limits that are asked for.
+        config: the `trainer` section of the config, in plain containers.
+
+    Raises:
+        UserError: if the checkpoint cannot be gone on from, or is beyond the limits.
+    """
+    content = load_tensors(checkpoint)
+    if not content.get("optimizer_states") or "loops" not in content:
+        raise UserError(
+            f"--ckpt_path {checkpoint}: holds weights alone, no state to go on from; {INSTEAD} {checkpoint}"
+        )
+    epoch, step = content["loops"]["fit_loop"]["epoch_progress"]["current"], content["global_step"]
+    epochs, steps = trainer.max_epochs, trainer.max_steps
+    beyond = [f"trainer.max_epochs {epochs}"] * (epochs not in (None, -1) and epoch["started"] > epochs)
+    beyond += [f"trainer.max_steps {steps}"] * (steps != -1 and step > steps)
+    if beyond:
+        raise UserError(
+            f"--ckpt_path {checkpoint}: has come to epoch {epoch['started']} and step {step}, beyond {beyond[0]}; set "
+            "it higher to go on"
+        )
+    try:
+        results = read_results(run)
+    except ReportError:
+        return None  # the evaluation is due
+    if results.get("steps") != step or not results["metrics"]:
+        return None
+    why = f": {results['stopped']}" if results.get("stopped") else ""
+    message = f"{run} is finished, after {results.get('epochs')} epochs and {step} steps{why}; nothing is changed. "
+    if epoch["processed"] == epochs or step == steps or _same_limits(run, config):
+        return message + "To go on, set trainer.max_epochs higher."
+    return None
+
+
+def _same_limits(run: Path, config: dict[str, Any]) -> bool:
+    """Whether all that may end a run is as in the config that it kept: then it would end at once, or train on."""
+    try:
+        kept = yaml.safe_load((run / FILE).read_text(encoding="utf-8"))["trainer"]
+        return all(kept.get(key) == config.get(key) for key in ("max_epochs", "max_steps", "max_time", "callbacks"))
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return False

@@ -1,0 +1,14 @@
+from functools import partial
+
+from attacks import FGSM, L2, SEA, BalancedMaskedCrossEntropy, Ensemble, Linf
+from callbacks.settings import settings
+
+
+def test_settings_say_what_an_attack_is_made_of():
+    objective = partial(BalancedMaskedCrossEntropy, pixels=[1, 2])
+    attack = Ensemble([SEA(Linf("4/255"), objective, steps=10), FGSM(L2(1))])
+    sea, fgsm = settings(attack)["attacks"]
+    assert sea["objective"] == {"class": "BalancedMaskedCrossEntropy", "pixels": [1, 2]}
+    assert (sea["class"], sea["steps"], sea["constraint"]["eps"]) == ("SEA", 10, 4 / 255)
+    assert fgsm["objective"] == "CrossEntropy"
+    assert settings(None) is None
