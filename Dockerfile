@@ -11,7 +11,7 @@ COPY datamodules datamodules
 COPY lightning_modules lightning_modules
 COPY reports reports
 COPY configs configs
-COPY class_paths.py cli.py command_line.py config_files.py kept_config.py resuming.py run_folder.py training_cli.py ./
+COPY class_kinds.py class_paths.py cli.py command_line.py config_files.py kept_config.py resuming.py run_folder.py training_cli.py ./
 RUN pip install --no-cache-dir --constraint constraints.txt --editable . \
     && mkdir runs && chown saddle runs
 

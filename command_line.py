@@ -88,7 +88,7 @@ def _reasons(message: str) -> Iterator[tuple[str, str]]:
     """Lines that say what is wrong, each with the whole key of the argument that it is about."""
     keys: list[tuple[int, str]] = []
     for line in message.splitlines():
-        text = line.strip(" -")
+        text = line.strip().removeprefix("- ")
         if not text:
             continue
         depth = len(line) - len(line.lstrip(" -"))

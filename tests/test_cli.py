@@ -124,6 +124,13 @@ def test_recipes_are_a_few_arguments_away():
     assert Path("runs/quickstart/checkpoints/before_overfitting.ckpt").is_file()
 
 
+def test_one_callback_takes_the_place_of_a_list():
+    main(["fit", *QUICK, "--trainer.callbacks", "OverfittingGuard", "--trainer.callbacks.drop", "0.3"])
+    assert results("quickstart")["stopped"] is None
+    config = yaml.safe_load(Path("runs/quickstart/config.yaml").read_text())
+    assert config["trainer"]["callbacks"]["init_args"]["drop"] == 0.3
+
+
 def test_trades_without_a_training_attack_is_one_line(capsys):
     with pytest.raises(SystemExit):
         main(["fit", *QUICK, "--model.loss", "TRADES", "--attack.train", "null"])
@@ -194,7 +201,8 @@ def test_report_compares_runs(capsys):
         ([*QUICK, "--trainer.max_epoch", "3"], r"unrecognized arguments: --trainer.max_epoch 3"),
         ([*QUICK, "--trainer.max_epochs", "three"], r"trainer.max_epochs: Expected a <class 'int'>, not three"),
         ([*QUICK, "--data.crop", "3"], r"data: Option 'crop' is not accepted"),
-        ([*QUICK, "--attack.train", "PDG"], r"attack.train: no class or function PDG"),
+        ([*QUICK, "--attack.train", "PDG"], r"attack.train: no Adversary is called PDG; did you mean PGD"),
+        ([*QUICK, "--model.optimizer", "os.getcwd"], r"model.optimizer: os.getcwd: this is of Python's own library"),
         ([*QUICK, "--trainer.precision", "bf16-true"], r"precision bf16-true rounds the pixels"),
         (["--config", "camvid.yaml", "--data.root", "nowhere"], r"nowhere: no such folder; set --data.root"),
         ([*QUICK, "--ckpt_path", "nothing.ckpt"], r"--ckpt_path nothing.ckpt: no such file"),

@@ -15,6 +15,7 @@ from torchvision import models
 
 import callbacks
 from cli import main
+from config_files import read
 from lightning_modules.weights import read_weights
 
 FOLDER = Path(__file__).parent.parent / "configs"
@@ -122,6 +123,7 @@ def command_base(protocol):
 @pytest.mark.parametrize("config", [*CONFIGS, *PROTOCOLS], ids=lambda path: path.stem)
 def test_a_config_is_for_people(config):
     """One screen, a header with paper or purpose, the expected result and the exact command, no includes."""
+    assert read(config)
     text = config.read_text()
     lines = text.splitlines()
     assert len(lines) <= 80 and max(map(len, lines)) <= 120
