@@ -9,7 +9,8 @@ from lightning.pytorch import Trainer
 from command_line import UserError
 from kept_config import FILE
 from lightning_modules.unpickling import load_tensors
-from reports.files import ReportError, read_results
+from reports.files import ReportError
+from reports.results import results_as_written
 from run_folder import runs_named
 
 INSTEAD = "to start from its weights, give them as --model.network.weights"
@@ -91,7 +92,7 @@ def why_finished(run: Path, checkpoint: Path, trainer: Trainer, config: dict[str
             "it higher to go on"
         )
     try:
-        results = read_results(run)
+        results = results_as_written(run)
     except ReportError:
         return None  # the evaluation is due
     if results.get("steps") != step or not results["metrics"]:

@@ -32,7 +32,7 @@ class LastCheckpoint(ModelCheckpoint):
         super().setup(trainer, pl_module, stage)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Keep what has been trained, if anything, and has not diverged; no process waits for another: it may not come."""
+        """Keep what has been trained and has not diverged; no process waits for another here: it may not come."""
         if not trainer.global_step or not self._should_save_on_exception(trainer):
             return
         if not all(weight.isfinite().all() for weight in pl_module.parameters()):

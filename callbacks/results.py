@@ -19,9 +19,10 @@ from callbacks.sanity import SanityGate
 from callbacks.settings import settings
 from callbacks.synthesis import Synthesis
 from callbacks.versions import versions
-from reports.files import ReportError, digest, read_results, write_whole
+from reports.files import ReportError, digest, write_whole
 from reports.gallery import write_page
 from reports.intervals import with_interval
+from reports.results import results_as_written
 
 TRAINING = "training"
 """Where a checkpoint keeps how it was trained."""
@@ -158,7 +159,7 @@ def _training_of(weights: str) -> dict[str, Any] | None:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)[TRAINING]
         return found if isinstance(found, dict) else None
     with suppress(ReportError, KeyError, TypeError):
-        results = read_results(path.parent.parent)
+        results = results_as_written(path.parent.parent)
         if results["command"] == "fit" and path.parent.name == "checkpoints":
             train = results["attacks"]["train"]
             return {"run": results["run"], "attack": train, "fraction": None, "warm_up": None, "epochs": None}
@@ -175,7 +176,7 @@ def _stopped(callback: Callback) -> str | None:
 def _spare(path: Path, content: dict[str, Any]) -> bool:
     """Whether a file may be replaced; where it holds more than the new content, it is not, or it is kept beside it."""
     try:
-        before = read_results(path.parent)
+        before = results_as_written(path.parent)
     except ReportError:  # there is none, or nothing that could be read
         return True
     lost = [name for key in ("metrics", "synthesis") for name in (before.get(key) or {}) if name not in content[key]]

@@ -3,13 +3,13 @@
 import inspect
 import io
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeVar
 
 import torch
 from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import LRScheduler
 
+from attacks.adversary import made_by
 from lightning_modules.weight_files import NetworkError, reason
 
 Made = TypeVar("Made", Optimizer, LRScheduler)
@@ -52,12 +52,11 @@ def check_schedule(maker: Callable[..., LRScheduler]) -> None:
 
     `OneCycleLR(optimizer, 2000)` has a learning rate of 2000, not a length of 2000 steps.
     """
-    if isinstance(maker, partial):
-        maker = next(filter(inspect.isclass, [*maker.args, maker.func]), maker.func)  # a config's come as an argument
-    if inspect.isclass(maker) and maker.__module__.startswith("torch."):
-        second = list(inspect.signature(maker).parameters)[1]
+    made = made_by(maker)
+    if inspect.isclass(made) and made.__module__.startswith("torch."):
+        second = list(inspect.signature(made).parameters)[1]
         if second not in RUN_LENGTHS:
             raise NetworkError(
-                f"model.schedule: {maker.__name__} takes {second} where a schedule is given the run's number of steps; "
+                f"model.schedule: {made.__name__} takes {second} where a schedule is given the run's number of steps; "
                 "name a function of yours that makes it from (optimizer, steps), or take Drops or PolynomialLR"
             )

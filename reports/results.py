@@ -55,9 +55,19 @@ def read_results(run: Path) -> Measured:
     Raises:
         ReportError: if there is none, or it is not what a run writes; the message names the file and the value.
     """
+    return _read(run)[1]
+
+
+def results_as_written(run: Path) -> dict[str, Any]:
+    """The whole content of a run's `results.json`, after the same look; raises the same error."""
+    return _read(run)[0]
+
+
+def _read(run: Path) -> tuple[dict[str, Any], Measured]:
     path = run / "results.json"
     try:
-        return _measured(read_json(path))
+        content = read_json(path)
+        return content, _measured(content)
     except FileNotFoundError:
         raise ReportError(f"{path}: not found; a run writes it at the end of fit, validate or test") from None
     except (OSError, ValueError) as error:
