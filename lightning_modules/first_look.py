@@ -40,7 +40,9 @@ def first_look(module: Classifier, datamodule: LightningDataModule, command: str
         loader = getattr(datamodule, f"{split}_dataloader")()
         if isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset):
             with isolate_rng():
-                two = split == "train" and (loader.batch_size != 1 or getattr(trainer.strategy, "_layer_sync", None))
+                two = split == "train" and (
+                    loader.batch_size != 1 or bool(getattr(trainer.strategy, "_layer_sync", None))
+                )
                 batch = _batch(loader, split, classes, two)
                 module.to(trainer.strategy.root_device)
                 trainer.precision_plugin.convert_module(module)
