@@ -197,7 +197,7 @@ def test_report_compares_runs(capsys):
         ([*QUICK, "--attack.train.init_args.step_size", "2"], r"step_size=2.0 is in pixel units; write 2/255"),
         ([*QUICK, "--model.network.init_args.name", "fcn_smal"], r"unknown network 'fcn_smal'; did you mean fcn_small"),
         ([*QUICK, "--model.network.init_args.weights", "./none.pt"], r"none.pt: no such weights file"),
-        ([*QUICK, "--model.network.init_args.num_classes", "6"], r"num_classes=6, the data 5 classes"),
+        ([*QUICK, "--model.network.init_args.num_classes", "6"], r"6 outputs, and the data have 5 classes"),
         ([*QUICK, "--trainer.max_epoch", "3"], r"unrecognized arguments: --trainer.max_epoch 3"),
         ([*QUICK, "--trainer.max_epochs", "three"], r"trainer.max_epochs: Expected a <class 'int'>, not three"),
         ([*QUICK, "--data.crop", "3"], r"data: Option 'crop' is not accepted"),
