@@ -47,7 +47,7 @@ def make(kind: type[Made], maker: Callable[..., Made], *arguments: Any) -> Made:
     return made
 
 
-def check_schedule(maker: Callable[..., LRScheduler]) -> None:
+def check_schedule(maker: Callable[..., Any]) -> None:
     """Raises NetworkError if a schedule of torch would take the run's number of steps for something else.
 
     `OneCycleLR(optimizer, 2000)` has a learning rate of 2000, not a length of 2000 steps.
