@@ -99,14 +99,16 @@ def why_finished(run: Path, checkpoint: Path, trainer: Trainer, config: dict[str
         return None
     why = f": {results['stopped']}" if results.get("stopped") else ""
     message = f"{run} is finished, after {results.get('epochs')} epochs and {step} steps{why}; nothing is changed. "
-    if epoch["processed"] == epochs or step == steps or _same_limits(run, config):
+    if epoch["processed"] == epochs or step == steps or (why and _same_limits(run, config)):
         return message + "To go on, set trainer.max_epochs higher."
     return None
 
 
 def _same_limits(run: Path, config: dict[str, Any]) -> bool:
-    """Whether all that may end a run is as in the config that it kept: then it would end at once, or train on."""
+    """Whether all that may end a run is as it was when it ended; it has kept its config before that."""
     try:
+        if (run / FILE).stat().st_mtime_ns > (run / "results.json").stat().st_mtime_ns:  # it was begun again since
+            return False
         kept = yaml.safe_load((run / FILE).read_text(encoding="utf-8"))["trainer"]
         return all(kept.get(key) == config.get(key) for key in ("max_epochs", "max_steps", "max_time", "callbacks"))
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):

@@ -38,7 +38,13 @@ def run_folder(runs: Path, name: str, resume: Callable[[Path], bool]) -> Path:
     if (_get_rank() or 0) == 0:
         free = _numbered(runs, name)[-1]
         folder = next(filter(resume, reversed(runs_named(runs, name))), free)
-        folder.mkdir(parents=True, exist_ok=True)
+        first = not runs.exists()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            if first and runs.is_dir():
+                runs.rmdir()
+            raise
         os.environ[_SHARED] = str(folder)
         if _launch():
             (folder / ".launch").write_text(_launch())

@@ -20,7 +20,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from wandb.errors import UsageError
 
 import attacks  # noqa: F401  importing a room lets its classes be called by their short names in configs
@@ -198,7 +198,8 @@ class TrainingCLI(LightningCLI):
             limits = yaml.safe_load(self._parser(subcommand).dump(self._kept, skip_none=False))["trainer"]
             finished = why_finished(self.folder, Path(checkpoint), self.trainer, limits)
             if finished is not None:
-                rank_zero_info(finished)
+                if self.trainer.is_global_zero:
+                    print(finished)
                 return
         folder, TrainingCLI.unstarted = TrainingCLI.unstarted, None
         try:
