@@ -604,8 +604,7 @@ DAMAGES = {
     "folder": lambda path: (path.unlink(), path.mkdir()),
     "size": saved_as(Image.new("L", (57, 40), 7)),
     "turned": saved_as(Image.new("L", (40, 56), 7)),
-    "colors": saved_as(Image.new("RGB", (56, 40))),
-    "bits": saved_as(Image.new("1", (56, 40))),
+    "colors": saved_as(Image.new("RGB", (56, 40), (7, 0, 0))),
     "jpeg": lambda path: Image.new("RGB", (56, 40)).save(path, "JPEG"),
     "16 bits": saved_as(Image.fromarray(np.full((40, 56), 300, dtype=np.uint16))),
 }
