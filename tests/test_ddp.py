@@ -81,17 +81,26 @@ PLANTED = """
 import os
 from torch import Tensor, nn
 
+import callbacks.overfitting_guard as measured
+
 calls = 0
 
 
-def planted(network: nn.Module, image: Tensor, label: Tensor, seed=None, region=None) -> Tensor:
+def right(attack, network, batch, name):
     global calls
     calls += 1
     wrong = calls == 2 and os.environ.get("LOCAL_RANK") == "1"
-    label.copy_((network(image).argmax(1) + wrong) % 5)
+    batch["label"].copy_((network(batch["image"]).argmax(1) + wrong) % 5)
+    return batch["image"]
+
+
+measured.perturbed = right
+
+
+def planted(network: nn.Module, image: Tensor, label: Tensor, seed=None, region=None) -> Tensor:
     return image
 """
-"""An attack under which the network is right, but for the second process at the second time."""
+"""Has the guard see a network that is right, but for the second process at the second time."""
 
 
 def test_the_overfitting_guard_stops_all_processes_together(tmp_path, monkeypatch):
