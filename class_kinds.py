@@ -1,4 +1,4 @@
-"""What a class path of a config names, and whether it is of the kind that its place asks for: nothing is called here."""
+"""What a class path of a config names, and whether it is of the kind its place asks for: nothing is called here."""
 
 import difflib
 import inspect
