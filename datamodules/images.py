@@ -170,11 +170,21 @@ def _open(path: Path) -> tuple[Image.Image, str]:
             if image.format == "PNG":
                 image.verify()  # the checksums, which decoding leaves aside; afterwards it must be opened again
                 image = Image.open(path, formats=["PNG"])
+            if image.format == "BMP" and image.mode == "1" and _bmp_bits(path) != 1:
+                raise ValueError("Pillow misreads a BMP of two colours in more than one bit a pixel: save it as PNG")
             stored = _stored(image)
             image.load()
             return image, stored
     except Exception as error:  # each format's reader has errors of its own
         raise DataError(f"{path}: corrupt or truncated image ({error}); {AGAIN}") from None
+
+
+def _bmp_bits(path: Path) -> int:
+    """Bits a pixel, from the header."""
+    with path.open("rb") as file:
+        header = file.read(30)
+    place = 24 if header[14] == 12 else 28  # in the header of OS/2, and in all others
+    return int.from_bytes(header[place : place + 2], "little")
 
 
 def _stored(image: ImageFile.ImageFile) -> str:

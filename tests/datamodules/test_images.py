@@ -579,3 +579,20 @@ def test_a_photograph_is_turned_as_its_tag_says_if_asked(tmp_path):
     assert np.array_equal(read_image(tmp_path / "a.png"), stored.transpose(2, 0, 1))
     turned = np.rot90(stored, -1).transpose(2, 0, 1)
     assert np.array_equal(read_image(tmp_path / "a.png", upright=True), turned)
+
+
+@pytest.mark.parametrize("bits", [1, 8])
+def test_a_bmp_of_two_colours_is_read_right_or_told(tmp_path, bits):
+    """Pillow 13 takes 8 bits a pixel for one where the palette is black and white: all becomes black."""
+    label = np.array([[0, 1, 1], [1, 0, 0]], dtype=np.uint8)
+    image = Image.fromarray(label, "P") if bits == 8 else Image.fromarray(label.astype(bool))
+    if bits == 8:
+        image.putpalette([0, 0, 0, 255, 255, 255])
+    path = tmp_path / "mask.bmp"
+    image.save(path)
+    if bits == 1:
+        assert (read_label_map(path) == label).all()
+        return
+    for read in (read_label_map, read_image):
+        with pytest.raises(DataError, match=one_line("mask.bmp", "save it as PNG")):
+            read(path)
