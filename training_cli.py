@@ -204,7 +204,7 @@ class TrainingCLI(LightningCLI):
         folder, TrainingCLI.unstarted = TrainingCLI.unstarted, None
         try:
             super()._run_subcommand(subcommand)
-        except BaseException:
+        except (*USER_ERRORS, OSError, SystemExit):  # what ends in a traceback may be looked into
             if folder is not None and not _holds_work(folder):
                 TrainingCLI.unstarted = folder
             raise

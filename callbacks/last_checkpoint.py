@@ -70,6 +70,6 @@ class WholeFiles(TorchCheckpointIO):
             cause = error if isinstance(error, OSError) else error.__context__
             if not isinstance(cause, OSError):
                 raise
-            raise OSError(cause.errno, cause.strerror, str(target)) from error
+            raise OSError(cause.errno, cause.strerror or str(cause), str(target)) from error
         finally:
             unfinished.unlink(missing_ok=True)

@@ -29,7 +29,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
         finally:
             unfinished.unlink(missing_ok=True)
     except OSError as error:  # of a full disk, it does not say where
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def digest(path: Path) -> str:
