@@ -7,11 +7,12 @@ WORKDIR /saddle
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY attacks attacks
 COPY callbacks callbacks
+COPY command_line command_line
 COPY datamodules datamodules
 COPY lightning_modules lightning_modules
 COPY reports reports
 COPY configs configs
-COPY class_kinds.py class_paths.py cli.py command_line.py config_files.py kept_config.py resuming.py run_folder.py training_cli.py ./
+COPY cli.py resuming.py run_folder.py training_cli.py ./
 RUN pip install --no-cache-dir --constraint constraints.txt --editable . \
     && mkdir runs && chown saddle runs
 

@@ -7,7 +7,7 @@ import yaml
 from lightning.pytorch import Trainer
 
 from command_line import UserError
-from kept_config import FILE
+from command_line.kept_config import FILE
 from lightning_modules.unpickling import load_tensors
 from reports.files import ReportError
 from reports.results import results_as_written

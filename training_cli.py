@@ -27,8 +27,8 @@ import attacks  # noqa: F401  importing a room lets its classes be called by the
 import callbacks
 from callbacks.last_checkpoint import WholeFiles
 from command_line import FindConfig, Parser, UserError, deepest
+from command_line.kept_config import FILE, SaveConfig, as_list, described, mark, name_of, plain, take_back
 from datamodules import DataError, DataModule
-from kept_config import FILE, SaveConfig, as_list, described, mark, name_of, plain, take_back
 from lightning_modules import BatchError, Classifier, NetworkError
 from lightning_modules.first_look import first_look
 from lightning_modules.weights import check_checkpoint

@@ -15,7 +15,7 @@ from torchvision import models
 
 import callbacks
 from cli import main
-from config_files import read
+from command_line.config_files import read
 from lightning_modules.weights import read_weights
 
 FOLDER = Path(__file__).parent.parent / "configs"

@@ -14,7 +14,7 @@ from jsonargparse import Namespace
 from jsonargparse import _typehints as hints
 from jsonargparse._util import NestedArg, get_import_path
 
-from class_kinds import Place, either, find, kind_of, misfit
+from command_line.class_kinds import Place, either, find, kind_of, misfit
 
 _adapt = hints.adapt_typehints
 

@@ -8,7 +8,7 @@ from jsonargparse import Namespace
 from test_cli import QUICK, results
 
 from cli import main
-from kept_config import described, mark, name_of, take_back
+from command_line.kept_config import described, mark, name_of, take_back
 
 ONE = [*QUICK, "--trainer.max_epochs", "1"]
 

@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from config_files import DEEPEST, LARGEST_FILE, MOST_NODES, Loader, UserError, load, read
+from command_line.config_files import DEEPEST, LARGEST_FILE, MOST_NODES, Loader, UserError, load, read
 
 TENFOLD = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9))
 """Each line stands for ten times as many values as the one before it."""

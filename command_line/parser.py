@@ -1,4 +1,4 @@
-"""How command lines and configs are read: configs by their names, and a mistake told in one line."""
+"""The parser: configs by their names, and a mistake told in one line."""
 
 import difflib
 import os
@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 from jsonargparse import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser
 
-import class_paths  # noqa: F401  looks at what a class path names before it is called
-from config_files import UserError, read
+import command_line.class_paths  # noqa: F401  looks at what a class path names before it is called
+from command_line.config_files import UserError, read
 
-CONFIGS = Path(__file__).parent / "configs"
+CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 class FindConfig(ActionConfigFile):
