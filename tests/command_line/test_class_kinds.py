@@ -51,11 +51,11 @@ def test_what_a_path_names(path, place, found):
     ("path", "place", "line"),
     [
         ("Linff", CONSTRAINT, "no Constraint is called Linff; did you mean Linf?"),
-        ("torch.nn.Identiti", NETWORK, "torch.nn has no Identiti; did you mean Identity?"),
+        ("torch.nn.Identiti", NETWORK, "torch.nn.Identiti: torch.nn has no Identiti; did you mean Identity?"),
         ("nowhere.Network", NETWORK, "nowhere.Network: no module nowhere; its folder must be on PYTHONPATH"),
         ("os.getcwd", NETWORK, "os.getcwd: this is of Python's own library"),
         ("torch.nn.Identity", CONSTRAINT, "torch.nn.Identity is no subclass of Constraint"),
-        ("torch.pi", NETWORK, "torch.pi is of type float, not Module"),
+        ("attacks.__doc__", NETWORK, "attacks.__doc__ is of type str, not Module"),
     ],
 )
 def test_what_is_not_there_or_not_of_the_kind(path, place, line):
