@@ -4,7 +4,7 @@ INSTALLED := .venv/.installed
 PEERS := .venv/.peers
 RESULTS := runs/quickstart/results.json runs/quickstart_standard/results.json
 
-.PHONY: help quickstart test peers check benchmark clean
+.PHONY: help quickstart test fuzz peers check benchmark clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -14,6 +14,9 @@ quickstart: $(RESULTS) ## Train a robust and a standard network on Shapes and co
 
 test: $(INSTALLED) $(PEERS) check ## Check style and types, run the test suite
 	$(BIN)/python -m pytest
+
+fuzz: $(INSTALLED) ## Try broken inputs by the thousand (make test tries some hundreds)
+	SADDLE_FUZZ=500 $(BIN)/python -m pytest tests/fuzz
 
 peers: $(PEERS) ## Compare the attacks with those of foolbox and torchattacks (make test does so too)
 	$(BIN)/python -m pytest tests/peers

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-CASES = int(os.environ.get("SADDLE_FUZZ", "60"))
+CASES = int(os.environ.get("SADDLE_FUZZ", "40"))
 """How many cases of each kind are tried; `make fuzz` tries more."""
 
 Place = list[str | int]
