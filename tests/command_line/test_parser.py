@@ -100,7 +100,7 @@ def test_nobody_reads_the_output():
     script = "import cli; cli._run = lambda *_: print('a long table'); cli.main([])"
     process = subprocess.Popen(
         [sys.executable, "-c", script],
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parent.parent.parent,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
