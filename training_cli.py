@@ -90,6 +90,9 @@ class TrainingCLI(LightningCLI):
         given = sys.argv[1:] if args is None else args
         self._arguments = [str(argument) for argument in given] if isinstance(given, list) else []
         super().parse_arguments(parser, args)
+        seed = self.config[self.config.subcommand].get("seed_everything")
+        if not isinstance(seed, bool) and isinstance(seed, int) and not 0 <= seed < 2**32:
+            raise UserError(f"--seed_everything {seed}: must be between 0 and {2**32 - 1}")
 
     def before_instantiate_classes(self) -> None:
         config, command = self.config[self.subcommand], str(self.subcommand)
@@ -164,7 +167,13 @@ class TrainingCLI(LightningCLI):
     def _evaluation_key(config: Namespace, command: str) -> str:
         """Tells what an evaluation measures: an interrupted one goes on only if all this is the same."""
         parts = {key: plain(config.get(key)) for key in ("seed_everything", "model", "data", "attack")}
-        parts["data"].get("init_args", {}).pop("num_workers", None)
+        options = parts["data"].get("init_args", {})
+        options.pop("num_workers", None)
+        for (
+            name,
+            value,
+        ) in options.items():  # the order of `values` and of ImageFolder's `classes` is that of the classes
+            options[name] = list(value.items()) if isinstance(value, dict) else value
         parts["files"] = {path: digest(Path(path)) for path in _weight_files(config)}
         limits = ("limit_val_batches", "limit_test_batches")
         parts["trainer"] = {name: config.trainer.get(name) for name in ("precision", *limits)}

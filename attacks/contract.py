@@ -49,9 +49,10 @@ def checked(
 
     Raises:
         AttackError: unless what comes back is a tensor of the image's shape, dtype and device, finite, in `[0, 1]`,
-            inside the ball, equal to the image outside the region, and the network's weights are as before.
+            inside the ball, equal to the image outside the region, and the network's weights and hooks are as before.
     """
-    weights = None if type(attack).__module__.startswith("attacks.") else _digest(network)
+    own = type(attack).__module__.startswith("attacks.")
+    weights, made = (None, None) if own else (_digest(network), _made_of(network))
     try:
         found = run(network, image.clone(), label.clone(), seed, None if region is None else region.clone())
     except StopIteration as error:  # Lightning takes it as the end of the data
@@ -61,6 +62,10 @@ def checked(
             raise
         raise AttackError("it called `sys.exit`: raise an error instead") from error
     except RuntimeError as error:
+        if "in-place" in str(error) and _writes(network, image):
+            raise AttackError(
+                "the network changes the image it is given, in place: let it work on another, image = image - mean"
+            ) from error
         if not re.search("grad|graph", str(error)) or _has_gradient(network, image):
             raise
         raise AttackError(
@@ -69,6 +74,11 @@ def checked(
         ) from error
     if weights is not None and not torch.equal(weights, _digest(network)):
         raise AttackError("it changed the network's weights: let it work on a copy, copy.deepcopy(network)")
+    if made is not None and made != _made_of(network):
+        raise AttackError(
+            "it left a hook on the network, or replaced its forward: remove it, handle.remove(), or let it work on a "
+            "copy, copy.deepcopy(network)"
+        )
     _look_at_kind(found, image)
     found = found.detach()
     if found.numel():
@@ -130,6 +140,23 @@ def _has_gradient(network: nn.Module, image: Tensor) -> bool:
     image = image.clone().requires_grad_()
     logits = logits_of(network(image))
     return logits.requires_grad and torch.autograd.grad(logits.sum(), image, allow_unused=True)[0] is not None
+
+
+def _writes(network: nn.Module, image: Tensor) -> bool:
+    """Whether a forward changes the image it is given."""
+    given = image.clone()
+    with torch.no_grad():
+        network(given)
+    return not torch.equal(given, image)
+
+
+def _made_of(network: nn.Module) -> list[tuple[object, ...]]:
+    """What else than weights a forward depends on, of each module: its hooks, and a `forward` of its own."""
+    kinds = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+    return [
+        (module, vars(module).get("forward"), *(tuple(getattr(module, kind)) for kind in kinds))
+        for module in network.modules()
+    ]
 
 
 def _digest(network: nn.Module) -> Tensor:

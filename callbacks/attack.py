@@ -182,7 +182,8 @@ def perturbed(
 def _require_arguments(place: str, attack: AnyAttack | None) -> None:
     try:
         if attack is not None:
-            inspect.signature(attack).bind(None, None, None, seed=None, region=None)
+            call = attack.forward if isinstance(attack, nn.Module) else attack  # its __call__ takes anything
+            inspect.signature(call).bind(None, None, None, seed=None, region=None)
     except TypeError as error:
         raise ValueError(
             f"{place}: {attack!r} must be callable as attack(network, image, label, seed=None, region=None): {error}"

@@ -207,6 +207,10 @@ class SegmentationDataModule(DataModule):
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     """Stack samples of one size; raises DataError on several sizes: evaluation never pads."""
+    for sample in samples:
+        if not isinstance(sample, dict) or not isinstance(sample.get("image"), Tensor):
+            kind = f"a {type(sample).__name__}" + (" without a tensor `image`" if isinstance(sample, dict) else "")
+            raise DataError(f"a sample is a dict of image, label and index, not {kind}: return one from the data set")
     sizes = {tuple(sample["image"].shape[-2:]) for sample in samples}
     if len(sizes) > 1:
         raise DataError(

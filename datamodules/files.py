@@ -63,6 +63,9 @@ def pairs(root: Path, images: str, labels: str) -> list[tuple[Path, Path]]:
     pictures = by_name(root, images, image_endings(), leave_out={*found.values()})
     for pattern, files in ((images, pictures), (labels, found)):
         if not files:
+            if found and images == labels:
+                how = "say what the label maps are called, such as --data.labels 'FOLDER/*_mask.png'"
+                raise DataError(f"{root / pattern}: images and label maps in one folder; {how}")
             raise DataError(f"{root / pattern}: no such folder, or no files in it that can be read as images")
     suffix = "" if "*" in labels else _suffix(pictures, found, root / labels)
     absent = next((name for name in pictures if name + suffix not in found), None)

@@ -25,6 +25,9 @@ FORMATS = (
 LOSSY = ("AVIF", "JPEG", "MPO")
 """Kinds that change the values they store."""
 
+LOSSLESS_WEBP = b"VP8L"
+"""The chunk that a WebP file without loss begins with; others hold, or may hold, lossy frames."""
+
 MAX_PIXELS = 2**28
 """The most pixels of an image, unless the environment variable SADDLE_MAX_PIXELS says otherwise."""
 
@@ -114,7 +117,7 @@ def read_label_map(path: Path, colours: bool = False, upright: bool = False) -> 
             raise DataError(f"{path}: a label map is (H, W) class indices, this is {label.shape} {label.dtype}")
         return label.astype(np.uint8) if label.dtype == bool else label
     image, stored = _open(path)
-    if image.format in LOSSY:
+    if image.format in LOSSY or (image.format == "WEBP" and not path.read_bytes()[12:].startswith(LOSSLESS_WEBP)):
         raise DataError(f"{path}: a label map as {image.format}, which changes the values it stores; save it as PNG")
     image = _upright(image) if upright else image
     if colours and not image.mode.startswith(("I", "F")) and ";16" not in stored:

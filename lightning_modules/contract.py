@@ -149,6 +149,8 @@ def look_at_logits(
         )
     if classes and shape[1] != classes:
         raise NetworkError(f"{name}: {shape[1]} outputs, and the data have {classes} classes: set its num_classes")
+    if not logits.is_floating_point():
+        raise NetworkError(f"{name}: logits are {_name(logits.dtype)}, which have no gradient: let them be float32")
     if evaluating and logits.element_size() < 4:
         raise NetworkError(
             f"{name}: logits are {_name(logits.dtype)}; robustness is measured in float32: let it work so"

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from jsonargparse import Namespace
 from tiny_data import write_camvid, write_images
 
 from cli import main
 from lightning_modules import Network
+from training_cli import TrainingCLI
 
 CLI = Path(__file__).parent.parent / "cli.py"
 QUICK = [
@@ -436,3 +438,26 @@ def test_a_run_that_fails_before_its_first_step_leaves_no_checkpoint(tmp_path, m
     with pytest.raises(RuntimeError, match="no luck"):
         main(["fit", *QUICK, "--attack.train", "unlucky.fails"])
     assert not Path("runs/quickstart/checkpoints/last.ckpt").exists()
+
+
+def test_a_seed_that_is_none_is_told(capsys):
+    line = error_of(capsys, "fit", *QUICK, "--seed_everything", "-1")
+    assert "--seed_everything -1: must be between 0 and 4294967295" in line and not Path("runs").exists()
+
+
+def test_an_evaluation_of_classes_in_another_order_is_another():
+    def key(**options):
+        init_args = Namespace(num_workers=0, **options)
+        network = Namespace(class_path="mine.Network")
+        return TrainingCLI._evaluation_key(
+            Namespace(
+                ckpt_path=None,
+                model=Namespace(network=network),
+                data=Namespace(init_args=init_args),
+                trainer=Namespace(),
+            ),
+            "test",
+        )
+
+    assert key(values={0: "a", "other": "b"}) == key(values={0: "a", "other": "b"})
+    assert key(values={0: "a", 1: "b"}) != key(values={1: "b", 0: "a"}), "the order of the classes"

@@ -219,3 +219,43 @@ def test_a_broken_network_is_not_blamed_on_the_attack():
 
 def test_no_sample_is_no_breach():
     assert Square(Linf(0.1), 1)(per_pixel(), IMAGE[:0], LABEL[:0]).shape == (0, 3, 6, 6)
+
+
+def hooks(network, image):
+    network.register_forward_hook(lambda module, given, found: found * 0)
+    return image
+
+
+def overrides(network, image):
+    network.forward = lambda image: image * 0
+    return image
+
+
+@pytest.mark.parametrize("change", [hooks, overrides])
+def test_an_attack_that_leaves_a_hook_or_another_forward_is_told(change):
+    network = per_pixel()
+
+    def attack(network, image, label, seed=None, region=None):
+        return change(network, image)
+
+    with pytest.raises(AttackError, match=one_line("it left a hook on the network, or replaced its forward")):
+        attacked(attack, network, IMAGE, LABEL)
+
+
+def test_an_attack_may_take_its_hooks_with_it():
+    def attack(network, image, label, seed=None, region=None):
+        handle = network.register_forward_hook(lambda module, given, found: None)
+        network(image)
+        handle.remove()
+        return image
+
+    attacked(attack, per_pixel(), IMAGE, LABEL)
+
+
+def test_a_network_that_changes_its_image_in_place_is_told():
+    class InPlace(nn.Module):
+        def forward(self, image):
+            return image.sub_(0.5)
+
+    with pytest.raises(AttackError, match=one_line("the network changes the image it is given, in place")):
+        FGSM(Linf(0.1))(InPlace(), IMAGE, LABEL)

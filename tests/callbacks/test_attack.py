@@ -378,3 +378,12 @@ def test_what_cannot_be_called_like_an_attack_is_told_at_once(attack):
         Attack(evaluate={"mine": attack})
     with pytest.raises(ValueError, match=one_line("train: ", "must be callable")):
         Attack(attack)
+
+
+def test_a_module_is_held_to_its_forward():
+    class Brighter(torch.nn.Module):
+        def forward(self, network, image, label):
+            return (image + 0.1).clamp(max=1)
+
+    with pytest.raises(ValueError, match=one_line("evaluate.mine: ", "unexpected keyword argument 'seed'")):
+        Attack(evaluate={"mine": Brighter()})

@@ -269,3 +269,16 @@ def test_the_sizes_of_image_level_classes_are_their_images():
     data = Shapes(labels="class", train_samples=12, val_samples=2, size=16)
     labels = [int(sample["label"]) for sample in data.make_set("train")]
     assert data.class_sizes() == [labels.count(c) for c in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("sample", "told"),
+    [
+        ((torch.zeros(3, 4, 4), 1), "not a tuple"),
+        (None, "not a NoneType"),
+        ({"image": "1.png", "label": 1, "index": 0}, "not a dict without a tensor `image`"),
+    ],
+)
+def test_a_sample_that_is_no_dict_is_told(sample, told):
+    with pytest.raises(DataError, match=one_line("a sample is a dict of image, label and index, ", told)):
+        collate([sample])

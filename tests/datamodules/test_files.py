@@ -113,3 +113,13 @@ def test_a_folder_without_images_is_told(tmp_path, folder, content):
         touch(tmp_path, f"{folder}/{content}")
     with pytest.raises(DataError, match=one_line(tmp_path / folder, "no such folder, or no files in it")):
         pairs(tmp_path, "images", "labels")
+
+
+def test_images_and_label_maps_in_one_folder_are_told_apart_by_a_pattern(tmp_path):
+    for name in ("1.png", "1_mask.png", "2.png", "2_mask.png"):
+        (tmp_path / "train").mkdir(exist_ok=True)
+        (tmp_path / "train" / name).touch()
+    with pytest.raises(DataError, match=one_line("train: images and label maps in one folder", "*_mask.png")):
+        pairs(tmp_path, "train", "train")
+    found = [(image.name, label.name) for image, label in pairs(tmp_path, "train", "train/*_mask.png")]
+    assert found == [("1.png", "1_mask.png"), ("2.png", "2_mask.png")]

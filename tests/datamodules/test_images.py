@@ -596,3 +596,13 @@ def test_a_bmp_of_two_colours_is_read_right_or_told(tmp_path, bits):
     for read in (read_label_map, read_image):
         with pytest.raises(DataError, match=one_line("mask.bmp", "save it as PNG")):
             read(path)
+
+
+def test_a_label_map_as_webp_is_read_unless_it_has_lost_something(tmp_path):
+    values = np.repeat(np.arange(3, dtype=np.uint8), 5)[None].repeat(16, axis=0)
+    picture = Image.fromarray(np.stack([values] * 3, axis=-1))
+    picture.save(tmp_path / "exact.webp", lossless=True)
+    np.testing.assert_array_equal(read_label_map(tmp_path / "exact.webp"), values)
+    picture.save(tmp_path / "lossy.webp")
+    with pytest.raises(DataError, match=one_line("lossy.webp: a label map as WEBP, which changes the values")):
+        read_label_map(tmp_path / "lossy.webp")

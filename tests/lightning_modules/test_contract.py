@@ -228,3 +228,8 @@ def test_a_stream_may_too():
 
 def test_a_network_in_float64_is_fine():
     look_at_logits(per_pixel()(IMAGE.double()), batch(), 3, Named())
+
+
+def test_logits_of_integers_are_told():
+    with pytest.raises(NetworkError, match=one_line("logits are int64, which have no gradient")):
+        look_at_logits(torch.zeros(4, 3, dtype=torch.int64), batch(label=CLASSES), 3, Named())
