@@ -57,7 +57,11 @@ class DataModule(LightningDataModule, ABC):
     annotations count pixels, and so torchvision's references read them."""
 
     def __init__(
-        self, batch_size: int, eval_batch_size: int, num_workers: int, predict_images: str | None = None
+        self,
+        batch_size: int = 4,
+        eval_batch_size: int = 1,
+        num_workers: int = 4,
+        predict_images: str | None = None,
     ) -> None:
         super().__init__()
         check_range("batch_size", batch_size, 1)
@@ -100,6 +104,9 @@ class DataModule(LightningDataModule, ABC):
                 except OSError as error:
                     place = error.filename or type(self).__name__
                     raise DataError(f"{place}: cannot be read ({error.strerror}); may you open it?") from error
+        twice = next((name for name in self.classes if self.classes.count(name) > 1), None)
+        if twice is not None:
+            raise DataError(f"{type(self).__name__}: two classes are called {twice!r}; results go by the names")
         if stage == "fit":
             self._require_a_batch(len(self.sets["train"]))  # type: ignore[arg-type]
 

@@ -8,7 +8,7 @@ from PIL import Image
 from tiny_data import CAMVID_CLASSES, VOC_NAMES, write_camvid, write_coco, write_images, write_voc
 from torch.utils.data import DataLoader
 
-from datamodules import COCO, VOC, DataError, SegmentationFolder, Shapes
+from datamodules import COCO, VOC, DataError, DataModule, SegmentationFolder, Shapes
 from datamodules.base import collate
 
 SMALL = {"crop": 72, "scale": (30, 60), "num_workers": 0}
@@ -282,3 +282,26 @@ def test_the_sizes_of_image_level_classes_are_their_images():
 def test_a_sample_that_is_no_dict_is_told(sample, told):
     with pytest.raises(DataError, match=one_line("a sample is a dict of image, label and index, ", told)):
         collate([sample])
+
+
+class Mine(DataModule):
+    """The least that a person's own says."""
+
+    classes = ("dark", "bright")
+
+    def make_set(self, split):
+        return [{"image": torch.zeros(3, 4, 4), "label": 0, "index": i} for i in range(5)]
+
+
+def test_a_data_module_of_ones_own_says_its_classes_and_its_sets():
+    data = Mine()
+    data.setup("validate")
+    data.num_workers = 0
+    assert [len(batch["index"]) for batch in data.val_dataloader()] == [1] * 5
+
+
+def test_two_classes_of_one_name_are_told():
+    data = Mine()
+    data.classes = ("dark", "bright", "dark")
+    with pytest.raises(DataError, match=one_line("Mine: two classes are called 'dark'")):
+        data.setup("fit")
