@@ -90,6 +90,8 @@ def _look_at_kind(found: object, image: Tensor) -> None:
     if not isinstance(found, Tensor):
         kind = "nothing" if found is None else f"a {type(found).__name__}"
         raise AttackError(f"it returned {kind}: an attack returns the adversarial image, a tensor")
+    if found.layout is not torch.strided:
+        raise AttackError("it returned a sparse tensor: return to_dense() of it")
     if found.shape != image.shape:
         raise AttackError(f"it returned an image {tuple(found.shape)} for one of {tuple(image.shape)}")
     if found.dtype != image.dtype:

@@ -118,7 +118,10 @@ class Classifier(LightningModule):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> dict[str, Any]:
         """Check the batch's contract, before any callback sees it."""
         distinct = not self.trainer.training or deals_once(self.trainer.train_dataloader)
-        return look_at_batch(batch, not self.trainer.predicting, len(self._class_names()), distinct)
+        batch = look_at_batch(batch, not self.trainer.predicting, len(self._class_names()), distinct)
+        if batch["image"].dtype == torch.float64 and any(p.dtype == torch.float32 for p in self.network.parameters()):
+            raise BatchError("image: float64, not float32 in [0, 1], for a network of float32: convert it")
+        return batch
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         values = self.loss(self.network, batch)

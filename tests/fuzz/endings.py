@@ -65,6 +65,7 @@ def command(capsys: Any, *args: str) -> str:
     from cli import main
 
     capsys.readouterr()
+    before = contents(Path("runs"))
     try:
         with bounded():
             main(list(args))
@@ -74,16 +75,22 @@ def command(capsys: Any, *args: str) -> str:
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert code in (0, 2), code
     assert len(told) == (code == 2), told
-    nothing_half_written(Path("runs"))
+    nothing_half_written(Path("runs"), before)
     return one_line(told[0]) if told else ""
 
 
-def nothing_half_written(folder: Path) -> None:
-    """No file is left under a name of passage, and what is JSON can be read."""
+def contents(folder: Path) -> dict[Path, bytes]:
+    """The JSON files below a folder; a pipe is none."""
+    return {path: path.read_bytes() for path in folder.rglob("*.json") if path.is_file()}
+
+
+def nothing_half_written(folder: Path, before: dict[Path, bytes]) -> None:
+    """No file is left under a name of passage, and what JSON was written can be read."""
     for path in folder.rglob("*"):
         assert not path.name.endswith(".part") and not path.name.startswith(".results"), path
-        if path.suffix == ".json" and path.is_file():
-            json.loads(path.read_text())
+    for path, content in contents(folder).items():
+        if before.get(path) != content:
+            json.loads(content)
 
 
 def sane(results: dict[str, Any], samples: int | None = None) -> None:

@@ -41,16 +41,9 @@ RETURNED = {
     "below 0": "image - 0.5",
     "sparse": "image.to_sparse()",
     "elsewhere": "image.to('meta')",
-    "a parameter": "nn.Parameter(image)",
     "StopIteration": "next(iter(()))",
-    "KeyboardInterrupt's kin": "(_ for _ in ()).throw(GeneratorExit)",
-    "an IndexError": "[][0]",
-    "a RuntimeError": "torch.zeros(2) @ torch.zeros(3)",
-    "memory": "(_ for _ in ()).throw(MemoryError)",
     "weights changed": "[image, [p.data.add_(1) for p in network.parameters()]][0]",
     "weights replaced": "[image, network.load_state_dict({k: v + 1 for k, v in network.state_dict().items()})][0]",
-    "the image changed": "image.sub_(0.01).clamp_(0, 1)",
-    "the label changed": "[image, label.zero_()][0]",
 }
 """What an attack may return, as an expression; none of it is an image near the image."""
 
@@ -60,6 +53,9 @@ HONEST = {
     "a graph": "(image.requires_grad_() * 0.99)",
     "channels last in memory": "image.contiguous(memory_format=torch.channels_last)",
     "not contiguous": "image.flip(-1)",
+    "a parameter": "nn.Parameter(image)",
+    "in place": "image.sub_(0.01).clamp_(0, 1)",
+    "the label changed": "[image, label.zero_()][0]",
 }
 """These are images."""
 
@@ -111,7 +107,7 @@ def test_an_attack_that_keeps_it_is_measured(capsys, number, name):
     assert not line
     (measured,) = results()
     sane(measured, samples=4)
-    if name == "the image":
+    if name in ("the image", "the label changed"):
         assert measured["metrics"]["mine"] == measured["metrics"]["clean"] | {"samples": 4}
 
 
@@ -131,7 +127,6 @@ OUTPUTS = {
     "a dict of others": "{'masks': logits}",
     "a list of nothing": "[]",
     "StopIteration": "next(iter(()))",
-    "an IndexError": "[][0]",
 }
 
 
@@ -139,7 +134,7 @@ OUTPUTS = {
 @pytest.mark.parametrize(("number", "name"), names(OUTPUTS))
 def test_a_network_that_breaks_its_contract_is_told_before_anything_is_written(capsys, number, name, command_):
     code = (
-        "class Network(nn.Module):\n"
+        f"class Other{number}{command_}(nn.Module):\n"  # each another name: short ones must be one of a kind
         "    def __init__(self) -> None:\n"
         "        super().__init__()\n"
         "        self.layer = nn.Conv2d(3, 5, 1)\n"
@@ -147,10 +142,12 @@ def test_a_network_that_breaks_its_contract_is_told_before_anything_is_written(c
         "        logits = self.layer(image)\n"
         f"        return {OUTPUTS[name]}\n"
     )
+    own = f"Other{number}{command_}"
     mine = module(f"bad_network_{number}_{command_}", code)
     Path("other.yaml").write_text(
         CONFIG.replace(
-            "class_path: Network\n    init_args: {name: fcn_small, num_classes: 5}", f"class_path: {mine}.Network"
+            "class_path: Network\n    init_args: {name: fcn_small, num_classes: 5}",
+            f"class_path: {mine}.{own}",
         )
     )
     line = command(capsys, command_, "--config", "other.yaml", "--trainer.max_epochs", "1", "--sanity", "false")
@@ -201,7 +198,6 @@ SAMPLES = {
     "a tuple": "(sample['image'], sample['label'])",
     "nothing": "None",
     "StopIteration": "next(iter(()))",
-    "an IndexError": "[][0]",
 }
 
 
@@ -238,4 +234,17 @@ def test_a_data_set_that_breaks_its_contract_is_told(capsys, number, name):
         "1",
     )
     assert line, f"{name}: measured as {results()}"
+    assert not results()
+
+
+OWN_ERRORS = {"an IndexError": ("[][0]", IndexError), "shapes": ("torch.zeros(2) @ torch.zeros(3)", RuntimeError)}
+
+
+@pytest.mark.parametrize(("number", "name"), names(OWN_ERRORS))
+def test_an_error_of_ones_own_code_keeps_its_traceback_and_measures_nothing(capsys, number, name):
+    code, kind = OWN_ERRORS[name]
+    mine = module(f"failing_attack_{number}", f"def attack({SHAPES[0]}):\n    return {code}\n")
+    args = ["--config", "tiny.yaml", "--sanity", "false", "--trainer.callbacks", "null", "--attack.worst", "null"]
+    with pytest.raises(kind):
+        command(capsys, "validate", *args, "--attack.evaluate", f"{{mine: {mine}.attack}}")
     assert not results()
