@@ -173,7 +173,7 @@ def test_noise_takes_the_place_of_the_training_attack(tmp_path, monkeypatch, cap
     noise = re.search(r"(--attack\.train GaussianNoise .*?) --name", config.read_text())[1].split()
     main(["fit", "--config", config.name, *SMALL, *network, "--data.root", "data", *noise])
     results = json.loads(Path("runs", "cifar10_at", "results.json").read_text())
-    assert results["attacks"]["train"] == {"class": "GaussianNoise", "std": 8 / 255}
+    assert results["training"]["attack"] == {"class": "GaussianNoise", "std": 8 / 255}
     assert set(results["metrics"]) == {"clean", "pgd_eps4", "pgd_eps8"}
 
 
