@@ -43,6 +43,8 @@ def _run(arguments: list[str], args: list[str] | None) -> None:
 
         convert(arguments[1:])
     elif command in COMMANDS or command.startswith("-"):
+        # A scheduler's warning of the time limit would kill what cannot heed it yet.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
         from training_cli import run
 
         run(args)

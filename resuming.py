@@ -5,23 +5,39 @@ from typing import Any
 
 import yaml
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from command_line import UserError
 from command_line.kept_config import FILE
 from lightning_modules.unpickling import load_tensors
+from lightning_modules.weight_files import NetworkError, read_file
 from reports.files import ReportError
 from reports.results import results_as_written
 from run_folder import runs_named
+
+NAMES = ("last.ckpt", "previous.ckpt")
+"""What a run goes on from; the second where the first is missing or broken."""
 
 INSTEAD = "to start from its weights, give them as --model.network.weights"
 
 
 def last_checkpoint(run: Path) -> str:
-    """The last checkpoint of a run; raises UserError if it has none."""
-    checkpoint = run / "checkpoints" / "last.ckpt"
-    if not checkpoint.is_file():
-        raise UserError(f"--ckpt_path last: {run} has no checkpoints/last.ckpt")
-    return str(checkpoint)
+    """The last checkpoint of a run that is whole; raises UserError if it has none."""
+    kept = [run / "checkpoints" / name for name in NAMES]
+    found = [path for path in kept if path.is_file()]
+    if not found:
+        raise UserError(f"--ckpt_path last: {run} has no checkpoints/{NAMES[0]}")
+    broken = []
+    for path in found:
+        try:
+            read_file(path, "a checkpoint of a run")
+        except NetworkError as error:
+            broken.append(str(error))
+            continue
+        for why in broken:
+            rank_zero_warn(f"{why}: the run goes on from the checkpoint before, {path}")
+        return str(path)
+    raise UserError(f"--ckpt_path last: {'; '.join(broken)}")
 
 
 def last_if_any(run: Path) -> str | None:
@@ -30,7 +46,7 @@ def last_if_any(run: Path) -> str | None:
     Raises:
         UserError: if it has results, which a new start would replace.
     """
-    if not (run / "checkpoints" / "last.ckpt").is_file():
+    if not any((run / "checkpoints" / name).is_file() for name in NAMES):
         if (run / "results.json").exists():
             raise UserError(
                 f"--ckpt_path last: {run} has results but no checkpoints/last.ckpt to go on from; without --ckpt_path "
@@ -110,6 +126,6 @@ def _same_limits(run: Path, config: dict[str, Any]) -> bool:
         if (run / FILE).stat().st_mtime_ns > (run / "results.json").stat().st_mtime_ns:  # it was begun again since
             return False
         kept = yaml.safe_load((run / FILE).read_text(encoding="utf-8"))["trainer"]
-        return all(kept.get(key) == config.get(key) for key in ("max_epochs", "max_steps", "max_time", "callbacks"))
+        return all(kept.get(key) == config.get(key) for key in ("max_epochs", "max_steps", "callbacks"))
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
         return False

@@ -3,6 +3,7 @@
 Nothing is written outside it: loggers and checkpoints have their places here.
 """
 
+import json
 import os
 import re
 import secrets
@@ -16,7 +17,10 @@ from lightning.fabric.utilities.rank_zero import _get_rank
 
 from reports.files import write_whole
 
-_SHARED = "SADDLE_RUN_FOLDER"  # how rank 0 tells the processes it starts
+_SHARED = "SADDLE_RUN"  # how the first process tells those that it starts
+
+MARK = ".launch"
+"""How it tells those that it did not start, and how a job finds the run that it began."""
 
 
 class RunFolderError(OSError):
@@ -24,7 +28,7 @@ class RunFolderError(OSError):
 
 
 def run_folder(runs: Path, name: str, resume: Callable[[Path], bool]) -> Path:
-    """Choose the folder of this run; all processes of a launch get the same.
+    """Choose the folder of this run; for the first process of a launch, which shares it with the others.
 
     Args:
         runs: the folder of all runs.
@@ -32,26 +36,55 @@ def run_folder(runs: Path, name: str, resume: Callable[[Path], bool]) -> Path:
         resume: whether to go on in a run of that name instead; the newest of which this is true is chosen.
 
     Raises:
-        RunFolderError: if the name is none for a folder, or rank 0 makes none.
+        RunFolderError: if the name is none for a folder.
     """
     check_name(name)
-    if (_get_rank() or 0) == 0:
-        free = _numbered(runs, name)[-1]
-        folder = next(filter(resume, reversed(runs_named(runs, name))), free)
-        first = not runs.exists()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            if first and runs.is_dir():
-                runs.rmdir()
-            raise
-        os.environ[_SHARED] = str(folder)
-        if _launch():
-            (folder / ".launch").write_text(_launch())
-        return folder
-    if _SHARED in os.environ:
-        return Path(os.environ[_SHARED])
-    return _await_rank_zero(runs)
+    free = _numbered(runs, name)[-1]
+    folder = next(filter(resume, reversed(runs_named(runs, name))), free)
+    first = not runs.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        if first and runs.is_dir():
+            runs.rmdir()
+        raise
+    return folder
+
+
+def is_first_process() -> bool:
+    """Whether this process is the first of its launch, which decides for all."""
+    return (_get_rank() or 0) == 0
+
+
+def share(folder: Path, checkpoint: str | None) -> None:
+    """Have the other processes of this launch find the folder, and the checkpoint that all go on from."""
+    told = json.dumps({"folder": str(folder), "checkpoint": checkpoint, "launch": _launch(), "job": slurm_job()})
+    os.environ[_SHARED] = told
+    if _launch():
+        write_whole(folder / MARK, told)
+
+
+def shared(runs: Path) -> tuple[Path, str | None]:
+    """What the first process has shared: the run's folder, and the checkpoint.
+
+    Raises:
+        RunFolderError: if it shares nothing.
+    """
+    told = json.loads(os.environ[_SHARED]) if _SHARED in os.environ else _await_first_process(runs)
+    return Path(told["folder"]), told["checkpoint"]
+
+
+def slurm_job() -> str | None:
+    """The SLURM job that this process belongs to; tasks of an array are jobs of their own."""
+    return os.environ.get("SLURM_JOB_ID")
+
+
+def run_of_job(runs: Path, name: str) -> Path | None:
+    """The run of that name that this job began, if SLURM has requeued it since."""
+    if not int(os.environ.get("SLURM_RESTART_COUNT") or 0):
+        return None
+    marks = {run: _mark(run) for run in runs_named(runs, name)}
+    return next((run for run, mark in reversed(marks.items()) if mark.get("job") == slurm_job()), None)
 
 
 def check_name(name: str) -> None:
@@ -62,7 +95,7 @@ def check_name(name: str) -> None:
 
 def is_new(folder: Path) -> bool:
     """Whether a folder is this process's to remove again: it is of rank 0, and nothing is in it yet."""
-    return (_get_rank() or 0) == 0 and all(path.name == ".launch" for path in folder.iterdir())
+    return is_first_process() and all(path.name == MARK for path in folder.iterdir())
 
 
 def runs_named(runs: Path, name: str) -> list[Path]:
@@ -122,12 +155,20 @@ def _launch() -> str:
     return ""
 
 
-def _await_rank_zero(runs: Path, seconds: float = 120) -> Path:
+def _mark(run: Path) -> dict[str, Any]:
+    try:
+        mark = json.loads((run / MARK).read_text())
+    except (OSError, ValueError):
+        return {}
+    return mark if isinstance(mark, dict) else {}
+
+
+def _await_first_process(runs: Path, seconds: float = 120) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        for mark in runs.glob("*/.launch"):
-            if mark.read_text() == _launch():
-                return mark.parent
+        for path in runs.glob(f"*/{MARK}"):
+            if (mark := _mark(path.parent)).get("launch") == _launch():
+                return {**mark, "folder": str(path.parent)}
         time.sleep(0.2)
     raise RunFolderError(
         f"{runs.resolve()}: the first process made no run folder here; all nodes must share this folder"

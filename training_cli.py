@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import sys
 import warnings
 from contextlib import suppress
@@ -19,13 +18,14 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from wandb.errors import UsageError
 
 import attacks  # noqa: F401  importing a room lets its classes be called by their short names in configs
 import callbacks
-from callbacks.last_checkpoint import WholeFiles
+from callbacks.interruption import Stopped, ending
+from callbacks.whole_files import WholeFiles
 from command_line import FindConfig, Parser, UserError, deepest
 from command_line.kept_config import FILE, SaveConfig, as_list, described, mark, name_of, plain, take_back
 from datamodules import DataError, DataModule
@@ -33,14 +33,31 @@ from lightning_modules import BatchError, Classifier, NetworkError
 from lightning_modules.first_look import first_look
 from lightning_modules.weights import check_checkpoint
 from reports.files import digest
+from requeueing import tell
 from resuming import last_checkpoint, last_if_any, require_checkpoint, run_of, why_finished
-from run_folder import RunFolderError, check_name, is_new, newest_run, place_checkpoints, place_logger, run_folder
+from run_folder import (
+    RunFolderError,
+    check_name,
+    is_first_process,
+    is_new,
+    newest_run,
+    place_checkpoints,
+    place_logger,
+    run_folder,
+    run_of_job,
+    share,
+    shared,
+    slurm_job,
+)
 
 # Said of every module with such a hook that is used with a DataModule, though none of ours has that hook.
 warnings.filterwarnings("ignore", "You have overridden `on_after_batch_transfer`")
 
 # Said of a checkpoint that is used in another run's folder, as every evaluation does.
 warnings.filterwarnings("ignore", "The dirpath has changed from")
+
+# Said of a checkpoint from inside an epoch; ours go on where they were.
+warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
 
 # Lightning's own use of torch's pytree.
 warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)")
@@ -73,6 +90,7 @@ class TrainingCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(callbacks.Attack, "attack")
+        parser.add_lightning_class_args(callbacks.Checkpoints, "checkpoints")
         parser.add_argument("--name", type=str | None, default=None, help="Name of the run; by default the config's.")
         parser.add_argument(
             "--sanity",
@@ -100,7 +118,12 @@ class TrainingCLI(LightningCLI):
         kept = described(config, command)
         TrainingCLI.unstarted = None
         TrainingCLI.first = not Path(config.runs).exists()
-        self.folder = self._choose_run(config) if command == "fit" else self._choose_evaluation(config, command)
+        if is_first_process():
+            self.folder = self._choose_run(config) if command == "fit" else self._choose_evaluation(config, command)
+            share(self.folder, config.ckpt_path)
+        else:
+            self.folder, config.ckpt_path = shared(Path(config.runs))
+            self.key = self._evaluation_key(config, command)
         if is_new(self.folder):
             TrainingCLI.unstarted = self.folder
         if config.ckpt_path is not None:
@@ -123,8 +146,15 @@ class TrainingCLI(LightningCLI):
         return [name, *protocols]
 
     def _choose_run(self, config: Namespace) -> Path:
-        """The folder of a fit, another one or that of the checkpoint it goes on from, which is looked up."""
+        """The folder of a fit, another one or that of the checkpoint it goes on from, which is looked up.
+
+        A job that SLURM has requeued goes on where it was, whatever its command says.
+        """
         runs, name = Path(config.runs), self._names(config)[0]
+        begun = run_of_job(runs, name)
+        if begun is not None:
+            config.ckpt_path = last_if_any(begun)
+            return begun
         if config.ckpt_path is None:
             return run_folder(runs, name, lambda _: False)
         if config.ckpt_path == "last":
@@ -213,8 +243,9 @@ class TrainingCLI(LightningCLI):
         folder, TrainingCLI.unstarted = TrainingCLI.unstarted, None
         try:
             super()._run_subcommand(subcommand)
-        except (*USER_ERRORS, OSError, SystemExit):  # what ends in a traceback may be looked into
-            if folder is not None and not _holds_work(folder):
+        except (*USER_ERRORS, OSError, SystemExit) as error:  # what ends in a traceback may be looked into
+            comes_back = isinstance(error, Stopped) and slurm_job() is not None
+            if folder is not None and not comes_back and not _holds_work(folder):
                 TrainingCLI.unstarted = folder
             raise
 
@@ -227,8 +258,8 @@ class TrainingCLI(LightningCLI):
                 f"trainer.max_epochs {epochs} is no multiple of check_val_every_n_epoch {every}: "
                 "the trained network would not be evaluated; change one of them"
             )
-        last = callbacks.LastCheckpoint(self.folder / "checkpoints")
-        always = [last, callbacks.EvaluationDue(), callbacks.Speed(), callbacks.Results(), callbacks.Predictions()]
+        always = [callbacks.ExactResume(), callbacks.EvaluationDue(), callbacks.Speed(), callbacks.Results()]
+        always.append(callbacks.Predictions())
         if self.subcommand in ("validate", "test"):
             always.append(callbacks.Records(self.key))
             if self._get(self.config_init, "sanity"):
@@ -237,6 +268,8 @@ class TrainingCLI(LightningCLI):
             always.append(LearningRateMonitor("step"))
         if config.sync_batchnorm and (config.accelerator == "cpu" or not torch.cuda.is_available()):
             config.sync_batchnorm = False  # it exists for GPUs only; so a cluster's config runs on a laptop
+        ending.limit(config.max_time)
+        config.max_time = None  # Lightning's is one of all jobs of a run together
         plugins = [plugin for plugin in as_list(config.plugins) if plugin is not None]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             config.plugins = [*plugins, WholeFiles()]
@@ -267,12 +300,17 @@ def run(args: ArgsType = None) -> TrainingCLI:
         )
     except UsageError as error:  # of W&B: no login, as a rule
         raise UserError(f"{error} Or set WANDB_MODE=offline: the dashboard stays in the run's folder") from error
-    except SIGTERMException:
-        sys.exit(128 + signal.SIGTERM)  # Lightning ends as if all had been done
+    except Stopped as stopped:
+        tell(stopped)
+        raise
     except (*USER_ERRORS, OSError) as error:
         if os.environ.get("SADDLE_DEBUG"):
             raise
         raise UserError(_line(error)) from error
+    except Exception as error:
+        if ending.told:  # another process has left before this one, which waited for it
+            raise Stopped(ending.signum) from error
+        raise
     finally:
         if TrainingCLI.unstarted is not None:
             shutil.rmtree(TrainingCLI.unstarted, ignore_errors=True)

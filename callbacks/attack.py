@@ -114,7 +114,7 @@ class Attack(Callback):
         self.seconds = time.perf_counter() - started
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        with interruptible(pl_module.get_submodule("network"), trainer):
+        with interruptible(pl_module.get_submodule("network")):
             prepare(self.evaluate, trainer, pl_module)
 
     on_test_start = on_validation_start
@@ -129,7 +129,7 @@ class Attack(Callback):
         for name, attack in self.evaluate.items():
             wait_for(pl_module.device)
             started = time.perf_counter()
-            with counted(network) as cost, interruptible(network, trainer):
+            with counted(network) as cost, interruptible(network):
                 batch["attacked"][name] = perturbed(attack, network, batch, f"attack.evaluate.{name}")
             wait_for(pl_module.device)
             batch["cost"][name] = cost.forwards, cost.backwards, time.perf_counter() - started

@@ -1,29 +1,97 @@
-"""The end of a job is heeded inside long attacks and paintings, not only after them."""
+"""The end of a job, told by a signal or its time limit: noted when it comes, heeded where nothing is lost.
 
+A handler only notes what came. Training ends after an optimizer step that all processes agree on (`Checkpoints`). In an
+evaluation the state before it is kept already: there each process leaves by itself, at its next look at the network.
+"""
+
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from types import FrameType
 from typing import Any
 
-from lightning.pytorch import Trainer
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.callbacks import Timer
 from torch import nn
+
+HEEDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+"""Of a scheduler that takes the machine away, of one that warns of the time limit, of a person."""
+
+
+class Stopped(SystemExit):
+    """A run ends because its job does, and is to go on later. The exit status is 128 + the signal; 0 at `max_time`."""
+
+    def __init__(self, signum: int | None) -> None:
+        super().__init__(128 + signum if signum else 0)
+        self.signum = signum
+
+
+class Ending:
+    """What has been told of the end of this process's job."""
+
+    TIME_IS_UP = 1000
+    """Stands among the numbers of signals for `max_time`."""
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        """The last signal that came."""
+        self.elsewhere = 0
+        """What another process was told."""
+        self._begun = time.monotonic()
+        self._seconds: float | None = None
+        self._before: dict[int, Any] = {}
+
+    def limit(self, max_time: str | timedelta | dict[str, int] | None) -> None:
+        """Have the job end after so long, since the program was started; as Lightning's `max_time`."""
+        remaining = None if max_time is None else Timer(max_time)._duration
+        self._seconds = remaining
+
+    def listen(self) -> None:
+        """Note signals from now on. Only the main thread can; elsewhere nothing is changed."""
+        if threading.current_thread() is not threading.main_thread() or self._before:
+            return
+        for number in HEEDED:
+            self._before[number] = signal.signal(number, self._note)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)
+
+    def stop_listening(self) -> None:
+        """Have signals do what they did before; but a warning of the time limit does nothing any more."""
+        for number, handler in self._before.items():
+            ends = number == signal.SIGUSR1 and handler == signal.SIG_DFL
+            signal.signal(number, signal.SIG_IGN if ends else handler)
+        self._before = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            if self.signum == signal.SIGINT:  # once more
+                raise KeyboardInterrupt
+            with suppress(OSError):
+                os.write(2, b"\nstopping after this step; interrupt once more to stop at once\n")
+        self.signum = number
+
+    @property
+    def told(self) -> int:
+        """A number above 0 if the job is to end."""
+        if self.signum is None and self._seconds is not None and time.monotonic() - self._begun > self._seconds:
+            return self.TIME_IS_UP
+        return self.signum or self.elsewhere
+
+    def heed(self) -> None:
+        """Raises Stopped if the job is to end."""
+        if told := self.told:
+            raise Stopped(None if told == self.TIME_IS_UP else told)
+
+
+ending = Ending()
 
 
 @contextmanager
-def interruptible(network: nn.Module, trainer: Trainer) -> Iterator[None]:
-    """Inside, the network's next look at images after a SIGTERM ends the run, as the end of the batch would.
-
-    In one process only: of several, one that left alone would leave the others waiting.
-    """
-    if trainer.world_size > 1:
-        yield
-        return
-
-    def look(*_: Any) -> None:
-        if trainer.received_sigterm:
-            raise SIGTERMException
-
-    handle = network.register_forward_pre_hook(look)
+def interruptible(network: nn.Module) -> Iterator[None]:
+    """Inside, the end of the job ends the run at the network's next look at images: attacks and paintings are long."""
+    handle = network.register_forward_pre_hook(lambda *_: ending.heed())
     try:
         yield
     finally:

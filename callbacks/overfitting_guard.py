@@ -58,13 +58,15 @@ class OverfittingGuard(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._batch is None:
+        if batch_idx == 0:
             self._batch = {**batch, "image": batch.get("clean", batch["image"])}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._batch is None or self._measure_with is None:
+        if self._measure_with is None:
             return
-        batch, self._batch = self._batch, None
+        batch, self._batch = self._batch or _first_batch(trainer), None
+        if batch is None:
+            return
         accuracy = self._accuracy(self._measure_with, trainer, pl_module, batch)
         if accuracy is None:
             return
@@ -106,3 +108,12 @@ class OverfittingGuard(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
+
+
+def _first_batch(trainer: Trainer) -> dict[str, Any] | None:
+    """The epoch's first batch, made again where the run went on inside the epoch; None where its loader cannot."""
+    datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+    if not hasattr(datamodule, "first_batch"):
+        return None
+    batch = trainer.precision_plugin.convert_input(datamodule.first_batch(trainer.current_epoch))
+    return trainer.strategy.batch_to_device(batch)

@@ -70,7 +70,7 @@ class SanityGate(Callback):
         if ball is not None and wanted > 0:
             part = {key: batch[key][:wanted] for key in ("image", "label", "index")}
             network = pl_module.get_submodule("network")
-            with interruptible(network, trainer):
+            with interruptible(network):
                 self._values.append(probe(network, part, ball, self.steps, self.queries))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

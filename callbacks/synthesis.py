@@ -148,7 +148,7 @@ class Synthesis(Callback, ABC):
         scores: dict[str, list[float]] = {}
         for batch in map(trainer.precision_plugin.convert_input, self._batches(loader, pl_module.device)):
             network = pl_module.get_submodule("network")
-            with interruptible(network, trainer):
+            with interruptible(network):
                 paintings = self.synthesize(network, batch)
             for painting in paintings:
                 for name, values in painting.scores.items():

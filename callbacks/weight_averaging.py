@@ -23,7 +23,8 @@ class EMA(WeightAveraging):
     # Four things differ from Lightning's EMAWeightAveraging. What stays equal (frozen weights, the normaliser) stays so
     # to the bit. The average is where the network is, and as precise: Lightning copies that before it has moved it, and
     # so averages on the CPU in float32. It is swapped in around all of an evaluation's hooks, so that the order of the
-    # callbacks does not matter. And an interrupted evaluation does not save the two sets of weights interchanged.
+    # callbacks does not matter. And a checkpoint written in an evaluation does not hold the two sets of weights
+    # interchanged.
 
     def __init__(self, decay: float = 0.995) -> None:
         if not 0 <= decay < 1:
@@ -62,6 +63,14 @@ class EMA(WeightAveraging):
         if self._average_model is not None:
             self._swap_models(pl_module)
             self._swapped = not self._swapped
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self._average_model is None:
+            return
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        if self._swapped:  # the checkpoint from before an evaluation
+            weights, average = checkpoint["state_dict"], checkpoint["current_model_state"]
+            checkpoint["state_dict"], checkpoint["current_model_state"] = average, weights
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self._average_model is not None:  # outside of `fit` the checkpoint's weights are the average already

@@ -1,8 +1,11 @@
 """What every DataModule shares: the splits, the loaders, the samples of a batch."""
 
 import math
+import os
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -14,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
 from datamodules.class_check import check_classes
 from datamodules.images import DataError
+from datamodules.order import EpochOrder, Seeded
 from datamodules.samples import LabelledImages, UnlabelledImages
 from datamodules.transforms import RandomScaleCrop, Resize
 
@@ -70,6 +74,7 @@ class DataModule(LightningDataModule, ABC):
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.predict_images = predict_images
         self.sets: dict[str, Dataset[dict[str, Any]]] = {}
+        self._place = 0, 0
 
     @abstractmethod
     def make_set(self, split: Split) -> Dataset[dict[str, Any]]:
@@ -113,20 +118,45 @@ class DataModule(LightningDataModule, ABC):
     def _require_a_batch(self, samples: int) -> None:
         """Incomplete training batches are dropped; where there are no others, training would silently do nothing."""
         processes = self.trainer.world_size if self.trainer else 1
-        if math.ceil(samples / processes) < self.batch_size:
+        if samples < self.batch_size * processes:
             where = f" on each of {processes} devices" if processes > 1 else ""
             raise DataError(
                 f"{samples} training samples do not fill a batch of {self.batch_size}{where}; lower --data.batch_size"
             )
 
+    def go_on(self, epoch: int, samples: int) -> int:
+        """Continue an interrupted epoch after so many of its samples, of all processes; before the loader is made.
+
+        Returns the number of batches behind, in batches of now.
+        """
+        self._place = epoch, samples
+        order = self._order()
+        return (len(order) - order.left) // self.batch_size
+
+    def _order(self) -> EpochOrder:
+        """The order of this process's training samples, from the place that the run has reached."""
+        rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        samples: int = len(self.sets["train"])  # type: ignore[arg-type]
+        order = EpochOrder(samples, _run_seed(), self.batch_size, rank, processes)
+        order.go_on(*self._place)
+        return order
+
+    def first_batch(self, epoch: int) -> dict[str, Any]:
+        """The first training batch of an epoch, of this process."""
+        order = self._order()
+        order.go_on(epoch, 0)
+        samples = Seeded(self.sets["train"], _run_seed())
+        return collate([samples[key] for key in islice(order, self.batch_size)])
+
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        return self._loader("train", self.batch_size, train=True)
+        """Training batches; order and augmentation follow from the run's seed, the epoch and each sample's index."""
+        return self._loader(Seeded(self.sets["train"], _run_seed()), self.batch_size, self._order())
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
-        return self._loader("val", self.eval_batch_size)
+        return self._loader(self.sets["val"], self.eval_batch_size)
 
     def test_dataloader(self) -> DataLoader[dict[str, Any]]:
-        return self._loader("test", self.eval_batch_size)
+        return self._loader(self.sets["test"], self.eval_batch_size)
 
     def crafting_dataloader(self, images: int = 10_000) -> DataLoader[dict[str, Any]]:
         """Training images to craft universal perturbations on: at most as many as Moosavi-Dezfooli et al. 2017 took.
@@ -138,18 +168,21 @@ class DataModule(LightningDataModule, ABC):
         return DataLoader(Subset(train, some.tolist()), self.batch_size, shuffle=True, collate_fn=collate)
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
-        return self._loader("predict", 1)
+        return self._loader(self.sets["predict"], 1)
 
-    def _loader(self, split: str, batch_size: int, train: bool = False) -> DataLoader[dict[str, Any]]:
+    def _loader(
+        self, samples: Dataset[dict[str, Any]], batch_size: int, order: EpochOrder | None = None
+    ) -> DataLoader[dict[str, Any]]:
         return DataLoader(
-            self.sets[split],
+            samples,
             batch_size=batch_size,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             collate_fn=collate,
-            shuffle=train,
-            drop_last=train,
+            worker_init_fn=_outlive_signals,
+            sampler=order,
+            drop_last=order is not None,
         )
 
 
@@ -210,6 +243,20 @@ class SegmentationDataModule(DataModule):
     def transform(self, split: Split) -> RandomScaleCrop | Resize:
         """The transform of a split: augmentation for training only."""
         return RandomScaleCrop(self.crop, self.scale, self.flip) if split == "train" else Resize(self.eval_size)
+
+
+def _run_seed() -> int:
+    """The run's seed, as `seed_everything` left it for every process."""
+    return int(os.environ.get("PL_GLOBAL_SEED", 0))
+
+
+def _outlive_signals(_: int) -> None:
+    """A scheduler's signals reach a loader's workers, too: they serve on, so that the process that they serve can end
+    its step. SIGTERM also is how that process ends them: so after it they have half a minute."""
+    for number in (signal.SIGUSR1, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(30))
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:

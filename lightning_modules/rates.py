@@ -36,9 +36,11 @@ class Rates:
         self.steps: int | None = None
         self.per_epoch: int | None = None
         self._by_steps = False
+        self._batches_a_step = 1
         if trainer is not None and schedule is not None:
             self.steps = length(trainer)
             self._by_steps = self.steps == trainer.max_steps
+            self._batches_a_step = trainer.accumulate_grad_batches
             batches = trainer.num_training_batches
             if not math.isinf(batches):
                 self.per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
@@ -68,7 +70,7 @@ class Rates:
         was_at = checkpoint["global_step"] + self.ahead
         then, now = before.get("per_epoch"), self.per_epoch
         by_epochs = then and now and not self._by_steps
-        place = was_at // then * now + min(was_at % then, now) if by_epochs else was_at
+        place = was_at // then * now + (self._in_epoch(checkpoint) if was_at % then else 0) if by_epochs else was_at
         if place == was_at and before.get("begun") == self.begun and before.get("steps") == self.steps:
             return
         self.ahead = place - checkpoint["global_step"]
@@ -81,6 +83,12 @@ class Rates:
             old.update({key: value for key, value in new.items() if key != "params"})
         checkpoint["lr_schedulers"] = [] if schedule is None else [schedule.state_dict()]
         self._tell(make, before, place, restored, [group["lr"] for group in saved])
+
+    def _in_epoch(self, checkpoint: dict[str, Any]) -> int:
+        """How many steps of now an epoch's batches of now were that are behind."""
+        return (
+            checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["processed"] // self._batches_a_step
+        )
 
     def _check_optimizer(self, states: list[dict[str, Any]], begun: dict[str, Any] | None) -> None:
         remedy = "start another run from its weights, --model.network.weights FILE"

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from callbacks.last_checkpoint import WholeFiles
 from lightning.pytorch import Callback
 
 from callbacks import Attack, LastCheckpoint
-from callbacks.last_checkpoint import WholeFiles
 from lightning_modules import Classifier
 
 

@@ -1,0 +1,31 @@
+"""A job that ends before its run does: what is said of it, and how SLURM is asked to start it again."""
+
+import shutil
+import signal
+import subprocess
+import sys
+
+from callbacks.interruption import Stopped
+from run_folder import is_first_process, slurm_job
+
+
+def tell(stopped: Stopped) -> None:
+    """Say what comes next; after the warning of a time limit, SIGUSR1, that is done under SLURM."""
+    if not is_first_process():
+        return
+    job = slurm_job()
+    if stopped.signum is None:
+        _say("trainer.max_time is over; to go on: --ckpt_path last")
+    elif stopped.signum != signal.SIGUSR1 or job is None:
+        _say(f"ended by {signal.Signals(stopped.signum).name}; to go on: --ckpt_path last")
+    elif shutil.which("scontrol") is None:  # in a container, as a rule
+        _say(f"job {job} is to be requeued by its script, which sees exit status {stopped.code}: no scontrol here")
+    else:
+        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+        why = " ".join(done.stderr.split())
+        _say(f"job {job} could not be requeued: {why}" if done.returncode else f"job {job} is requeued and will go on")
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
