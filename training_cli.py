@@ -282,6 +282,7 @@ class TrainingCLI(LightningCLI):
 
 def run(args: ArgsType = None) -> TrainingCLI:
     """Parse and run; raises UserError on a user's mistake, with the one line to print."""
+    ending.begin()
     try:
         return TrainingCLI(
             Classifier,

@@ -36,16 +36,20 @@ class Ending:
     """Stands among the numbers of signals for `max_time`."""
 
     def __init__(self) -> None:
+        self._before: dict[int, Any] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was told before this command."""
         self.signum: int | None = None
         """The last signal that came."""
         self.elsewhere = 0
         """What another process was told."""
         self._begun = time.monotonic()
         self._seconds: float | None = None
-        self._before: dict[int, Any] = {}
 
     def limit(self, max_time: str | timedelta | dict[str, int] | None) -> None:
-        """Have the job end after so long, since the program was started; as Lightning's `max_time`."""
+        """Have the job end after so long, since the command began; as Lightning's `max_time`."""
         remaining = None if max_time is None else Timer(max_time)._duration
         self._seconds = remaining
 

@@ -8,7 +8,15 @@ from lightning.pytorch import Trainer
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from callbacks.interruption import ending
+
 torch.set_num_threads(1)  # the tensors are tiny: more threads only wait for each other
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_told() -> None:
+    """Of the end of a job: by a test before this one, in the same process."""
+    ending.begin()
 
 
 class NoiseSet(Dataset):

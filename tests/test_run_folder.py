@@ -5,12 +5,20 @@ import time
 import pytest
 
 import run_folder as module
-from run_folder import RunFolderError, newest_run, run_folder
+from run_folder import RunFolderError, is_first_process, newest_run, run_folder, run_of_job, share, shared
 
 
 @pytest.fixture(autouse=True)
 def no_launcher(monkeypatch):
-    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "TORCHELASTIC_RUN_ID", "SADDLE_RUN_FOLDER"):
+    for name in (
+        "RANK",
+        "LOCAL_RANK",
+        "SLURM_PROCID",
+        "TORCHELASTIC_RUN_ID",
+        "SLURM_JOB_ID",
+        "SLURM_RESTART_COUNT",
+        "SADDLE_RUN",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "environ", os.environ)
 
@@ -28,33 +36,46 @@ def test_resuming_finds_the_newest_run(tmp_path):
     assert newest_run(tmp_path, "at101") is None
 
 
-def test_processes_that_the_first_one_starts_share_its_folder(tmp_path, monkeypatch):
-    folder = run_folder(tmp_path, "at50", resume=lambda _: False)
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    assert run_folder(tmp_path, "at50", resume=lambda _: False) == folder
-    assert not (tmp_path / "at50-2").exists()
+def test_processes_that_the_first_one_starts_are_told(tmp_path):
+    share(tmp_path / "at50", "last.ckpt")
+    assert shared(tmp_path) == (tmp_path / "at50", "last.ckpt")
+    assert not (tmp_path / "at50").exists(), "by the environment alone"
 
 
 def test_processes_of_a_cluster_wait_for_the_first_one(tmp_path, monkeypatch):
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old" / ".launch").write_text("another job")
+    for name, mark in {"old": "17--", "older": '{"launch": "16--"}', "odd": "[]"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".launch").write_text(mark)
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     monkeypatch.setenv("SLURM_PROCID", "1")
+    assert not is_first_process()
     found = []
-    waiting = threading.Thread(target=lambda: found.append(run_folder(tmp_path, "at50", resume=lambda _: False)))
+    waiting = threading.Thread(target=lambda: found.append(shared(tmp_path)))
     waiting.start()
     time.sleep(0.3)
     assert not found
-    (tmp_path / "at50").mkdir()
-    (tmp_path / "at50" / ".launch").write_text("17--")
-    waiting.join(5)
-    assert found == [tmp_path / "at50"]
     monkeypatch.setenv("SLURM_PROCID", "0")
-    assert run_folder(tmp_path, "at50", resume=lambda _: False).name == "at50-2"
-    assert (tmp_path / "at50-2" / ".launch").read_text() == "17--"
+    assert is_first_process()
+    monkeypatch.setattr(module, "_SHARED", "ELSEWHERE")  # another machine's environment
+    share(run_folder(tmp_path, "at50", resume=lambda _: False), None)
+    waiting.join(5)
+    assert found == [(tmp_path / "at50", None)]
 
 
 def test_a_process_that_waits_in_vain_says_why(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_PROCID", "1")
     with pytest.raises(RunFolderError, match="all nodes must share this folder"):
-        module._await_rank_zero(tmp_path, seconds=0.1)
+        module._await_first_process(tmp_path, seconds=0.1)
+
+
+def test_a_requeued_job_finds_the_run_that_it_began(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    for job in ("17", "18"):
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+        assert run_of_job(tmp_path, "at50") is None, "it was not requeued"
+        share(run_folder(tmp_path, "at50", resume=lambda _: False), None)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert run_of_job(tmp_path, "at50") == tmp_path / "at50-2"
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    assert run_of_job(tmp_path, "at50") == tmp_path / "at50"
+    assert run_of_job(tmp_path, "at101") is None

@@ -2,7 +2,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from callbacks import Attack, EvaluationDue, LastCheckpoint
+from callbacks import Attack, Checkpoints, EvaluationDue
 from lightning_modules import Classifier
 
 
@@ -25,14 +25,21 @@ EVERY = list(range(7))
 
 
 @pytest.fixture
-def fit(make_trainer, noise_loader, pixel_network, tmp_path):
+def fit(make_trainer, noise_loader, pixel_network, tmp_path, monkeypatch):
+    monkeypatch.setattr("callbacks.checkpoints.SHARE", float("inf"))  # before each evaluation, however short
+
     def fit(log, resume=False, others=(), **options):
         torch.manual_seed(0)
-        callbacks = [log, *others, EvaluationDue(), Attack(), LastCheckpoint(tmp_path)]
+        callbacks = [log, *others, EvaluationDue(), Attack(), Checkpoints()]
         quiet = {"num_sanity_val_steps": 0, "enable_checkpointing": True, "max_epochs": 3}
         trainer = make_trainer(callbacks=callbacks, **quiet | options)
         module = Classifier(pixel_network)
-        trainer.fit(module, noise_loader(2), noise_loader(2), ckpt_path=tmp_path / "last.ckpt" if resume else None)
+        trainer.fit(
+            module,
+            noise_loader(2),
+            noise_loader(2),
+            ckpt_path=tmp_path / "checkpoints" / "last.ckpt" if resume else None,
+        )
         return trainer, module
 
     return fit

@@ -1,11 +1,14 @@
 import json
+import os
+import signal
+import threading
+import time
 
 import pytest
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from attacks import L2, PGD, DataFreeUAP, Linf
 from callbacks import Attack, Inpainting, Records, SanityGate
-from callbacks.interruption import interruptible
+from callbacks.interruption import Ending, Stopped, ending
 from datamodules import Shapes
 from lightning_modules import Classifier
 
@@ -13,8 +16,8 @@ from lightning_modules import Classifier
 class Late:
     """An attack that a SIGTERM reaches in its third look at the network, of very many."""
 
-    def __init__(self, trainer=None):
-        self.trainer, self.looks, self.calls = trainer, 0, 0
+    def __init__(self):
+        self.looks, self.calls = 0, 0
 
     def __call__(self, network, image, label, seed=None, region=None):
         self.calls += 1
@@ -22,7 +25,7 @@ class Late:
             network(image)
             self.looks += 1
             if self.looks == 3:
-                self.trainer._signal_connector.received_sigterm = True
+                ending.signum = signal.SIGTERM
         return image
 
 
@@ -30,8 +33,8 @@ def test_an_evaluation_ends_between_the_steps_and_keeps_what_it_measured(
     make_trainer, noise_loader, pixel_network, tmp_path
 ):
     late = Late()
-    late.trainer = trainer = make_trainer(callbacks=[Attack(evaluate={"late": late}), Records()])
-    with pytest.raises(SIGTERMException):
+    trainer = make_trainer(callbacks=[Attack(evaluate={"late": late}), Records()])
+    with pytest.raises(Stopped):
         trainer.test(Classifier(pixel_network), noise_loader(2), verbose=False)
     assert late.looks == 3
     lines = (tmp_path / "records" / "0.jsonl").read_text().split("\n")
@@ -45,7 +48,8 @@ def test_so_do_paintings_the_gate_and_what_is_crafted(make_trainer, noise_loader
 
     def look(module, args):
         looks.append(None)
-        trainer._signal_connector.received_sigterm = len(looks) >= (10 if what == "painting" else 3)
+        if len(looks) >= (10 if what == "painting" else 3):
+            ending.signum = signal.SIGTERM
 
     callbacks = {
         "painting": [Inpainting(L2(1), 1000, 0.1, size=3, samples=2)],
@@ -54,7 +58,7 @@ def test_so_do_paintings_the_gate_and_what_is_crafted(make_trainer, noise_loader
     }[what]
     trainer = make_trainer(callbacks=callbacks[::-1])
     pixel_network.register_forward_pre_hook(look)
-    with pytest.raises(SIGTERMException):
+    with pytest.raises(Stopped):
         if what == "universal":
             shapes = Shapes(train_samples=4, val_samples=4, size=8, batch_size=2)
             trainer.validate(Classifier(pixel_network), datamodule=shapes, verbose=False)
@@ -63,9 +67,43 @@ def test_so_do_paintings_the_gate_and_what_is_crafted(make_trainer, noise_loader
     assert len(looks) < 20
 
 
-def test_of_several_processes_none_leaves_alone(make_trainer, pixel_network, monkeypatch):
-    trainer = make_trainer()
-    trainer._signal_connector.received_sigterm = True
-    monkeypatch.setattr(type(trainer), "world_size", 2)
-    with interruptible(pixel_network, trainer):
-        assert not pixel_network._forward_pre_hooks
+def test_signals_are_only_noted_and_the_second_ctrl_c_is_heeded_at_once(capfd):
+    told = Ending()
+    before = signal.getsignal(signal.SIGINT)
+    told.listen()
+    try:
+        assert not told.told
+        os.kill(os.getpid(), signal.SIGINT)
+        assert told.told == signal.SIGINT
+        assert "interrupt once more to stop at once" in capfd.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert told.told == signal.SIGUSR1
+        with pytest.raises(Stopped) as stopped:
+            told.heed()
+        assert stopped.value.code == 138
+    finally:
+        told.stop_listening()
+    assert signal.getsignal(signal.SIGINT) == before
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+
+
+def test_what_comes_before_it_listens_is_noted_then():
+    told = Ending()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    os.kill(os.getpid(), signal.SIGUSR1)
+    told.listen()
+    assert told.told == signal.SIGUSR1
+    told.stop_listening()
+    os.kill(os.getpid(), signal.SIGUSR1)  # too late: the run is over, and nothing happens
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+
+
+def test_another_thread_changes_nothing():
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=Ending().listen)
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGTERM) == before
