@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.trainer.states import TrainerFn
@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
+from callbacks.attack import Attack
 from callbacks.interruption import Stopped, ending
 from callbacks.whole_files import keep_as
 
@@ -39,7 +40,7 @@ class Checkpoints(ModelCheckpoint):
 
     Raises:
         ValueError: on a number that is not above 0.
-        MisconfigurationException: if there is no such metric, told in the sanity check where there is one.
+        MisconfigurationException: if there is no such metric; before training, where it is one of ours.
     """
 
     def __init__(self, every_minutes: float = 10.0, every_steps: int | None = None, best: str | None = None) -> None:
@@ -72,6 +73,7 @@ class Checkpoints(ModelCheckpoint):
         self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")
         if stage != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
+        self._check_best(trainer)
         if trainer.is_global_zero:
             os.makedirs(self.dirpath, exist_ok=True)  # where that cannot be, it is better told before training
             for unfinished in Path(self.dirpath).glob(".*.part"):
@@ -190,6 +192,16 @@ class Checkpoints(ModelCheckpoint):
     def _path(self, name: str) -> str:
         assert self.dirpath is not None
         return str(Path(self.dirpath) / f"{name}.ckpt")
+
+    def _check_best(self, trainer: Trainer) -> None:
+        """Whether the version of the images is one that will be evaluated; the rest the first evaluation shows."""
+        stage, _, version = (self.best or "").rpartition("/")[0].partition("/")
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        attack = next((callback for callback in callbacks if isinstance(callback, Attack)), Attack())
+        if stage == "val" and version not in ("clean", *attack.evaluate):
+            raise MisconfigurationException(
+                f"checkpoints.best: {self.best}: evaluated are {', '.join(('clean', *attack.evaluate))}"
+            )
 
     def _score(self, trainer: Trainer, pl_module: LightningModule) -> float:
         assert self.best is not None

@@ -41,6 +41,7 @@ class OverfittingGuard(Callback):
         self.stopped: str | None = None
         """Why the run was stopped."""
         self._batch: dict[str, Any] | None = None
+        self._is_first = True
         self._measure_with = attack
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -58,15 +59,16 @@ class OverfittingGuard(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if batch_idx == 0:
+        if self._batch is None:
             self._batch = {**batch, "image": batch.get("clean", batch["image"])}
+            self._is_first = batch_idx == 0
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._measure_with is None:
+        if self._batch is None or self._measure_with is None:
             return
-        batch, self._batch = self._batch or _first_batch(trainer), None
-        if batch is None:
-            return
+        batch, self._batch = self._batch, None
+        if not self._is_first:  # the run went on inside the epoch
+            batch = _first_batch(trainer) or batch
         accuracy = self._accuracy(self._measure_with, trainer, pl_module, batch)
         if accuracy is None:
             return
@@ -111,7 +113,7 @@ class OverfittingGuard(Callback):
 
 
 def _first_batch(trainer: Trainer) -> dict[str, Any] | None:
-    """The epoch's first batch, made again where the run went on inside the epoch; None where its loader cannot."""
+    """The epoch's first batch, made again; None where there is no data module that can."""
     datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
     if not hasattr(datamodule, "first_batch"):
         return None

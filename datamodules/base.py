@@ -149,7 +149,10 @@ class DataModule(LightningDataModule, ABC):
         return collate([samples[key] for key in islice(order, self.batch_size)])
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Training batches; order and augmentation follow from the run's seed, the epoch and each sample's index."""
+        """Training batches; order and augmentation follow from the run's seed, the epoch and each sample's index.
+
+        In a loop without Lightning, begin an epoch by `loader.sampler.set_epoch(epoch)`.
+        """
         return self._loader(Seeded(self.sets["train"], _run_seed()), self.batch_size, self._order())
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:

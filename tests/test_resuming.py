@@ -52,7 +52,8 @@ def test_a_finished_run_is_left_as_it_is(capsys):
     assert again["metrics"] == json.loads(before[Path("runs/quickstart/results.json")])["metrics"], "it was due"
     assert (again["epochs"], again["steps"]) == (1, 2)
 
-    Path("runs/quickstart/checkpoints/last.ckpt").unlink()
+    for path in Path("runs/quickstart/checkpoints").iterdir():
+        path.unlink()
     assert "has results but no checkpoints/last.ckpt" in refused(capsys, "fit", *ONE, *LAST)
     assert results("quickstart") == again
 
@@ -125,6 +126,59 @@ def test_a_run_that_is_ended_in_its_last_evaluation_ends_with_its_results(tmp_pa
     assert not Path("runs/quickstart_test").exists(), "nothing was measured in it"
 
 
+def test_a_broken_last_checkpoint_is_passed_over_loudly(capsys):
+    main(["fit", *ONE, "--trainer.max_epochs", "3"])
+    whole = torch.load("runs/quickstart/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    last, previous = (Path("runs/quickstart/checkpoints") / name for name in ("last.ckpt", "previous.ckpt"))
+    Path("runs/quickstart/results.json").unlink()
+    content = last.read_bytes()
+    last.write_bytes(content[: len(content) // 2])
+    with pytest.warns(UserWarning, match=r"last.ckpt: .*: the run goes on from the checkpoint before, .*previous.ckpt"):
+        main(["fit", *ONE, "--trainer.max_epochs", "3", *LAST])
+    again = torch.load(last, weights_only=True)["state_dict"]
+    assert all(torch.equal(again[name], value) for name, value in whole.items())
+    last.unlink()
+    main(["validate", *ONE, *LAST, "--sanity", "false"])
+    previous.write_bytes(b"PK")
+    last.write_bytes(content[:999])
+    assert re.search("last.ckpt: .*previous.ckpt: ", refused(capsys, "fit", *ONE, *LAST))
+
+
+def test_a_run_goes_on_exactly_also_with_its_jobs_time_limit(capsys):
+    args = ["fit", *QUICK, "--trainer.max_epochs", "3", "--trainer.num_sanity_val_steps", "0"]
+    main([*args, "--name", "whole"])
+    for _ in range(3):
+        with pytest.raises(SystemExit) as ended:
+            main([*args, *LAST, "--trainer.max_time", "00:00:00:00"])
+        assert not ended.value.code
+        assert "max_time is over; to go on: --ckpt_path last" in capsys.readouterr().err
+    main([*args, *LAST])
+    one, other = (torch.load(f"runs/{run}/checkpoints/last.ckpt", weights_only=True) for run in ("whole", "quickstart"))
+    assert one["global_step"] == other["global_step"] == 6
+    assert all(torch.equal(other["state_dict"][name], value) for name, value in one["state_dict"].items())
+    assert results("whole")["metrics"] == results("quickstart")["metrics"]
+
+
+def test_a_requeued_job_goes_on_where_it_was_whatever_its_command_says(monkeypatch, capsys):
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    main(["fit", *ONE])
+    main(["fit", *ONE])
+    monkeypatch.setenv("SLURM_JOB_ID", "18")
+    main(["fit", *ONE])
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    main(["fit", *QUICK, "--trainer.max_epochs", "2"])
+    assert sorted(os.listdir("runs")) == ["quickstart", "quickstart-2", "quickstart-3"]
+    assert [results(name)["epochs"] for name in sorted(os.listdir("runs"))] == [1, 2, 1]
+
+
+def test_the_best_checkpoint_by_its_own_section():
+    main(["fit", *QUICK, "--trainer.max_epochs", "2", "--checkpoints.best", "val/pgd/miou"])
+    assert Path("runs/quickstart/checkpoints/best.ckpt").is_file()
+
+
 def test_the_best_checkpoint_from_the_command_line():
     """In the run's folder, and nothing outside it."""
     best = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.monitor", "val/pgd/miou"]
@@ -132,7 +186,7 @@ def test_the_best_checkpoint_from_the_command_line():
     logger = ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "logs"]
     main(["fit", *QUICK, *best, *logger])
     checkpoints = sorted(path.name for path in Path("runs/quickstart/checkpoints").iterdir())
-    assert checkpoints == ["best.ckpt", "last.ckpt"]
+    assert checkpoints == ["best.ckpt", "last.ckpt", "previous.ckpt"]
     assert os.listdir() == ["runs"] and os.listdir("runs") == ["quickstart"]
     assert list(Path("runs/quickstart/logs").rglob("metrics.csv"))
     main(["validate", *QUICK, "--ckpt_path", "runs/quickstart/checkpoints/best.ckpt", "--sanity", "false"])
@@ -208,9 +262,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(capsys, monkeypatch):
     main(["fit", *ONE])
     kept = Path("runs/quickstart/checkpoints/last.ckpt").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(
-            "callbacks.last_checkpoint.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left"))
-        )
+        patch.setattr("callbacks.whole_files.os.fsync", no_room)
         assert "last.ckpt: No space left" in refused(capsys, "fit", *QUICK, *LAST)
     assert Path("runs/quickstart/checkpoints/last.ckpt").read_bytes() == kept
     main(["fit", *QUICK, *LAST])

@@ -127,12 +127,12 @@ def test_inside_epochs_they_come_by_the_clock_and_cost_little(fit, tmp_path, mon
     watch = At(lambda trainer: written.append(trainer.global_step), hook="on_save_checkpoint")
     monkeypatch.setattr("callbacks.checkpoints.SHARE", NEVER)
     fit(watch, checkpoints=Checkpoints(every_minutes=1e-9), max_epochs=1)
-    assert written == [4], "none that would cost more"
+    assert written == [1, 4], "none that would cost more, once it is known what one costs"
     monkeypatch.setattr("callbacks.checkpoints.SHARE", float("inf"))
     fit(watch, checkpoints=Checkpoints(every_minutes=1e-9), max_epochs=1)
-    assert written[1:] == [1, 2, 3, 4, 4]
+    assert written[2:] == [1, 2, 3, 4, 4]
     fit(watch, checkpoints=Checkpoints(every_minutes=60), max_epochs=1)
-    assert written[6:] == [4, 4], "before and after the evaluation"
+    assert written[7:] == [4, 4], "before and after the evaluation"
 
 
 class Measured(Classifier):
@@ -167,9 +167,11 @@ def test_the_best_is_kept(make_trainer, noise_loader, pixel_network, tmp_path, b
 
 def test_a_metric_that_is_none_is_told_before_training(fit):
     with pytest.raises(
-        MisconfigurationException, match=r"checkpoints.best: no metric val/fgsm/accuracy; there are .*pgd"
+        MisconfigurationException, match=r"checkpoints.best: no metric val/pgd/miuo; there are .*val/pgd/miou"
     ):
-        fit(At(raise_error), checkpoints=Checkpoints(best="val/fgsm/accuracy"))
+        fit(At(raise_error), checkpoints=Checkpoints(best="val/pgd/miuo"))
+    with pytest.raises(MisconfigurationException, match="best: val/fgsm/accuracy: evaluated are clean, pgd"):
+        fit(At(raise_error), checkpoints=Checkpoints(best="val/fgsm/accuracy"), num_sanity_val_steps=0)
 
 
 def test_weights_that_are_not_finite_replace_none(fit, tmp_path, pixel_network):

@@ -105,7 +105,10 @@ def test_training_samples_come_in_another_order_each_epoch(root):
     data = make("camvid", root)
     data.setup("fit")
     loader = data.train_dataloader()
-    orders = {tuple(torch.cat([batch["index"] for batch in loader]).tolist()) for _ in range(4)}
+    orders = set()
+    for epoch in range(4):
+        loader.sampler.set_epoch(epoch)
+        orders.add(tuple(torch.cat([batch["index"] for batch in loader]).tolist()))
     assert len(orders) == 4
     assert {tuple(sorted(order)) for order in orders} == {tuple(range(8))}
 
