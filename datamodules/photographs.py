@@ -11,7 +11,8 @@ from torch import Tensor
 
 from datamodules.base import DataModule, Split, check_range
 from datamodules.files import SIDE_FOLDERS, files_below
-from datamodules.images import DataError, Paths
+from datamodules.images import DataError
+from datamodules.paths import Paths
 from datamodules.samples import ClassifiedImages
 from datamodules.transforms import photograph_evaluation, photograph_training
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from datamodules.base import SegmentationDataModule, Split
 from datamodules.files import by_name
-from datamodules.images import DataError, Paths
+from datamodules.images import DataError
 from datamodules.lists import read_words
+from datamodules.paths import Paths
 from datamodules.samples import LabelFiles, LabelledImages
 
 CLASSES = (
