@@ -94,7 +94,7 @@ def network_state(
                 raise NetworkError(f"{path}: no state dict, {shown!r:.80} is no plain tensor; save weights with {SAVE}")
     if beside:
         rank_zero_warn(f"{path}: {some(beside)} beside the weights are not the network's and are left out")
-    taken = [value for name, value in values.items() if copies and name.startswith(copies)]
+    taken = [value for name, value in values.items() if name.startswith(copies)]
     if part is None and (averages := averages_left_out(content, [*state.values(), *taken])):
         rank_zero_warn(
             f"{path}: {some(averages)}: averaged weights, it seems, which cannot be read or are not all of a network "
