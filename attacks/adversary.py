@@ -1,5 +1,6 @@
 """The base class of attacks, and the promise they keep: the network is left as it was found."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -86,7 +87,7 @@ class Adversary(ABC):
         """The attack itself, inside `undisturbed(network)`."""
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{k}={_shown(v)}" for k, v in vars(self).items() if not k.startswith("_"))
+        settings = ", ".join(f"{k}={shown(v)}" for k, v in vars(self).items() if not k.startswith("_"))
         return f"{type(self).__name__}({settings})"
 
 
@@ -132,8 +133,9 @@ def made_by(factory: object) -> object:
     return factory
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """What something is called, in a line: its name, or as it shows itself but for its place in memory."""
     if isinstance(value, Tensor):
         return f"Tensor{tuple(value.shape)}"
     value = made_by(value)
-    return getattr(value, "__name__", None) or repr(value)
+    return getattr(value, "__name__", None) or " ".join(re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value)).split())

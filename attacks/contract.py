@@ -72,6 +72,10 @@ def checked(
             "the network's logits have no gradient to the image (is there a detach, a no_grad or a rounding in it?): "
             "take an attack without gradients, such as Square"
         ) from error
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # such as GeneratorExit: no error, which would go unseen or be taken for an end
+        raise AttackError(f"it raised {type(error).__name__}, no Exception: raise a ValueError instead") from error
     if weights is not None and not torch.equal(weights, _digest(network)):
         raise AttackError("it changed the network's weights: let it work on a copy, copy.deepcopy(network)")
     if made is not None and made != _made_of(network):

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attacks.adversary import Adversary, AttackCallable, attacked
+from attacks.adversary import Adversary, AttackCallable, attacked, shown
 from attacks.apgd import MostWrong
 from attacks.objectives import cross_entropy, logits_of
 
@@ -78,7 +78,7 @@ class Transfer(Adversary):
 
     def __repr__(self) -> str:
         name = getattr(self.surrogate, "name", type(self.surrogate).__name__)
-        return f"Transfer({self.attack!r}, surrogate={name})"
+        return f"Transfer({shown(self.attack)}, surrogate={name})"
 
 
 def parts(attack: Any, surrogate: nn.Module | None = None) -> Iterator[tuple[Any, nn.Module | None]]:

@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from attacks.adversary import Adversary, AttackCallable
+from attacks.adversary import Adversary, AttackCallable, shown
 from attacks.constraints import Ball, Number
 from attacks.contract import ball_of
 from attacks.ensemble import Ensemble, Transfer, parts
@@ -38,7 +38,7 @@ def with_eps(attacks: dict[str, AnyAttack], eps: Number) -> dict[str, AnyAttack]
     for name, attack in attacks.items():
         for part, _ in parts(attack):
             if ball_of(part) is None and not isinstance(part, Ensemble | Transfer):
-                raise ValueError(f"eps={eps}: {name}, {part!r}, has no constraint Linf or L2; leave eps out")
+                raise ValueError(f"eps={eps}: {name}, {shown(part)}, has no constraint Linf or L2; leave eps out")
     balls = [ball for attack in attacks.values() for ball in balls_of(attack)]
     kinds = sorted({(type(ball).__name__, ball.eps) for ball in balls})
     if len(kinds) != 1 or balls[0].eps == 0:

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
 from attacks import Adversary, AttackCallable, Ensemble
-from attacks.adversary import attacked
+from attacks.adversary import attacked, shown
 from attacks.constraints import Number
 from attacks.contract import ball_of
 from attacks.cost import counted
@@ -78,7 +78,9 @@ class Attack(Callback):
         if not 0 <= warm_up < math.inf:
             raise ValueError(f"warm_up={warm_up}: a number of epochs, 0 or more")
         if warm_up and train is not None and ball_of(train) is None:
-            raise ValueError(f"warm_up={warm_up}: {train!r} has no constraint Linf or L2 to grow; set warm_up to 0")
+            raise ValueError(
+                f"warm_up={warm_up}: {shown(train)} has no constraint Linf or L2 to grow; set warm_up to 0"
+            )
         versions = {"clean", *(evaluate or {})}
         for name, group in (worst or {}).items():
             if name in versions or not group or not versions.issuperset(group):
@@ -186,7 +188,8 @@ def _require_arguments(place: str, attack: AnyAttack | None) -> None:
             inspect.signature(call).bind(None, None, None, seed=None, region=None)
     except TypeError as error:
         raise ValueError(
-            f"{place}: {attack!r} must be callable as attack(network, image, label, seed=None, region=None): {error}"
+            f"{place}: {shown(attack)} must be callable as attack(network, image, label, seed=None, region=None): "
+            f"{error}"
         ) from None
 
 

@@ -2,11 +2,9 @@
 
 import json
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.trainer.states import TrainerFn
@@ -18,14 +16,12 @@ from callbacks.records import Records
 from callbacks.sanity import SanityGate
 from callbacks.settings import settings
 from callbacks.synthesis import Synthesis
+from callbacks.trained import KEY, check_attack, check_classes, classes_of, training, training_of
 from callbacks.versions import versions
 from reports.files import ReportError, digest, write_whole
 from reports.gallery import write_page
 from reports.intervals import with_interval
 from reports.results import results_as_written
-
-TRAINING = "training"
-"""Where a checkpoint keeps how it was trained."""
 
 
 class Results(Callback):
@@ -38,8 +34,9 @@ class Results(Callback):
     in all. `sanity` says whether the network passed the gate, and what the gate found. `synthesis` holds what the
     synthesis callbacks measured, `stopped` why a callback ended training early, `checkpoint` the path and SHA-256 of
     what was evaluated, a checkpoint or a file of weights. `training` is how these weights were trained, as far as the
-    checkpoint says: the `run`, its `attack`, the attack's `fraction` and `warm_up`, and `epochs`. `image_size` is that
-    of the evaluation's images, `[H, W]`, or null where they differ. `epochs` and `steps` are those of a fit.
+    checkpoint says: the `run`, its `attack`, the attack's `fraction` and `warm_up`, and `epochs`, parts of them
+    included. `image_size` is that of the evaluation's images, `[H, W]`, or null where they differ. `epochs` and `steps`
+    are those of a fit.
 
     A file that is there is not replaced by less: where nothing was evaluated it stays, and where an attack or a
     synthesis that it has was left out, it is kept as `results-<steps>.json`.
@@ -48,41 +45,42 @@ class Results(Callback):
     def __init__(self) -> None:
         self._started = 0.0
         self._trained: dict[str, Any] | None = None
+        self._epochs = 0.0
         self._sizes: set[tuple[int, ...]] = set()
         self._versions: dict[str, str] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._started = time.monotonic()
         self._sizes = set()
+        if trainer.state.fn != TrainerFn.FITTING:
+            weights = str(getattr(pl_module.network, "weights", None) or "")
+            self._trained = training_of(weights)
+            check_classes(self._trained, classes_of(trainer), weights)
         if trainer.is_global_zero:
             self._versions = versions()  # now: the files may change while the run goes on
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint[TRAINING] = _training(trainer)
+        checkpoint[KEY] = training(trainer, self._epochs)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._trained = checkpoint.get(TRAINING)
+        self._trained = checkpoint.get(KEY)
+        check_classes(self._trained, classes_of(trainer), str(trainer.ckpt_path))
         if trainer.state.fn == TrainerFn.FITTING and self._trained:
-            now = _training(trainer)
-            for name in ("attack", "fraction", "warm_up"):
-                if now[name] != self._trained[name]:
-                    rank_zero_warn(
-                        f"attack: the checkpoint was trained with {name} {self._trained[name]}, and goes on with "
-                        f"{now[name]}, as the config says"
-                    )
+            self._epochs = self._trained["epochs"]
+            check_attack(self._trained, training(trainer, self._epochs))
 
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Lightning's own counts of epochs go up twice where one is stopped and resumed."""
+        self._epochs += 1 / trainer.num_training_batches
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         self._sizes.add(tuple(batch["image"].shape[2:]))
 
-    on_test_batch_end = on_validation_batch_end
+    on_test_batch_start = on_validation_batch_start
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._write(trainer, pl_module)
@@ -115,6 +113,7 @@ class Results(Callback):
         gate = next((callback for callback in callbacks if isinstance(callback, SanityGate)), SanityGate())
         fitting = trainer.state.fn == TrainerFn.FITTING
         checkpoint = None if fitting else trainer.ckpt_path or getattr(pl_module.network, "weights", None)
+        trained = training(trainer, self._epochs) if fitting else self._trained or training_of(str(checkpoint or ""))
         return {
             "run": Path(trainer.default_root_dir).name,
             "command": trainer.state.fn,
@@ -126,7 +125,7 @@ class Results(Callback):
             "sanity": gate.found(),
             "stopped": next(filter(None, map(_stopped, callbacks)), None),
             "checkpoint": _named(str(checkpoint)) if checkpoint else None,
-            "training": _training(trainer) if fitting else self._trained or _training_of(str(checkpoint or "")),
+            "training": {name: value for name, value in (trained or {}).items() if name != "classes"} or None,
             "data": type(trainer.datamodule).__name__,  # type: ignore[attr-defined]
             "epochs": trainer.current_epoch if fitting else None,
             "steps": trainer.global_step if fitting else None,
@@ -135,35 +134,6 @@ class Results(Callback):
             "seconds": round(time.monotonic() - self._started, 1),
             "versions": self._versions,
         }
-
-
-def _training(trainer: Trainer) -> dict[str, Any]:
-    """How the weights have been trained by now."""
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    attack = next((callback for callback in callbacks if isinstance(callback, Attack)), Attack())
-    return {
-        "run": Path(trainer.default_root_dir).name,
-        "attack": settings(attack.train),
-        "fraction": attack.fraction,
-        "warm_up": attack.warm_up,
-        "epochs": trainer.fit_loop.epoch_progress.current.processed,  # type: ignore[attr-defined]
-    }
-
-
-def _training_of(weights: str) -> dict[str, Any] | None:
-    """What a file of weights says of its training, or, where it is an older checkpoint, what the run beside it says."""
-    path = Path(weights)
-    if not path.is_file():
-        return None
-    with suppress(Exception):  # a file of weights of any other kind
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)[TRAINING]
-        return found if isinstance(found, dict) else None
-    with suppress(ReportError, KeyError, TypeError):
-        results = results_as_written(path.parent.parent)
-        if results["command"] == "fit" and path.parent.name == "checkpoints":
-            train = results["attacks"]["train"]
-            return {"run": results["run"], "attack": train, "fraction": None, "warm_up": None, "epochs": None}
-    return None
 
 
 def _stopped(callback: Callback) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from attacks import Adversary, Constraint
-from attacks.adversary import made_by
+from attacks.adversary import made_by, shown
 
 
 def settings(value: Any) -> Any:
@@ -19,4 +19,4 @@ def settings(value: Any) -> Any:
         return {"class": settings(made_by(value)), **given}
     if isinstance(value, list | tuple):
         return [settings(each) for each in value]
-    return value if isinstance(value, str | int | float | bool | None) else getattr(value, "__name__", repr(value))
+    return value if isinstance(value, str | int | float | bool | None) else shown(value)

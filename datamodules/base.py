@@ -6,7 +6,6 @@ import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
 from datamodules.class_check import check_classes
+from datamodules.files import path_of
 from datamodules.images import DataError
 from datamodules.order import EpochOrder, Seeded
 from datamodules.samples import LabelledImages, UnlabelledImages
@@ -99,7 +99,7 @@ class DataModule(LightningDataModule, ABC):
         if stage == "predict":
             if self.predict_images is None:
                 raise DataError("predict needs a folder of images: --data.predict_images FOLDER")
-            self.sets["predict"] = UnlabelledImages(Path(self.predict_images), self.predict_transform())
+            self.sets["predict"] = UnlabelledImages(path_of(self.predict_images), self.predict_transform())
             return
         splits: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
         for split in splits[stage]:
@@ -227,7 +227,7 @@ class SegmentationDataModule(DataModule):
         check_range("eval_size", eval_size, 1)
         if self.several_sizes and eval_batch_size > 1 and not isinstance(eval_size, Sequence):
             raise DataError(f"eval_batch_size={eval_batch_size}: {ONE_SIZE}")
-        self.root = Path(root)
+        self.root = path_of(root)
         self.crop, self.scale, self.flip, self.eval_size = crop, scale, flip, eval_size
 
     @abstractmethod

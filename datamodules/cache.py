@@ -8,6 +8,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from datamodules.files import path_of
+
 
 def cache_folder(root: Path, name: str, chosen: str | None = None) -> Path:
     """The folder `name` in the cache of the data set at `root`; it need not exist, and perhaps cannot be written.
@@ -19,7 +21,7 @@ def cache_folder(root: Path, name: str, chosen: str | None = None) -> Path:
             `saddle` in the user's cache folder.
     """
     if chosen is not None:
-        return Path(chosen) / name
+        return path_of(chosen) / name
     beside = root / ".saddle"
     if os.access(beside if beside.is_dir() else root, os.W_OK):
         return beside / name

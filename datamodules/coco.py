@@ -14,7 +14,8 @@ from datamodules.cache import cache_folder, digest, keep
 from datamodules.coco_annotations import LAYOUT, Annotations, read_annotations
 from datamodules.coco_exports import Boxes, export, image_size
 from datamodules.coco_records import COCOS_OWN, RecordError
-from datamodules.images import IGNORE_INDEX, DataError, Paths, read_label_map, reading
+from datamodules.images import IGNORE_INDEX, DataError, read_label_map, reading
+from datamodules.paths import Paths
 from datamodules.samples import LabelledImages
 from datamodules.voc import CLASSES
 

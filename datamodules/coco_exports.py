@@ -50,6 +50,7 @@ def export(wanted: Collection[str], folder: Path, boxes: Boxes | None) -> Dialec
             )
             record["name"] = str(name) if isinstance(name, int) else name
         annotations = _annotations(content["annotations"], images, categories, wanted, boxes)
+        _check_unit(annotations, images)
         return {"images": [*images.values()], "categories": [*categories.values()], "annotations": annotations}
 
     return Dialect(translate, "correct it in the annotation tool and export it again")
@@ -149,6 +150,21 @@ def _annotations(
             "export polygons or masks, or set --data.boxes to paint or skip",
         )
     return found
+
+
+def _check_unit(annotations: list[Record], images: dict[int | str, Record]) -> None:
+    """Raises RecordError if coordinates are shares of an image's width and height."""
+    shapes = [record["segmentation"] for record in annotations if record["segmentation"]]
+    in_unit = all(isinstance(shape, list) and all(map(_in_unit, shape)) for shape in shapes)
+    if shapes and in_unit and any(record["height"] * record["width"] > 1 for record in images.values()):
+        raise RecordError(
+            "all its polygons and boxes lie between 0 and 1, as shares of an image's width and height do",
+            "export pixels",
+        )
+
+
+def _in_unit(polygon: Any) -> bool:
+    return isinstance(polygon, array) and min(polygon, default=0) >= 0 and max(polygon, default=0) <= 1
 
 
 def _segmentation(value: Any) -> Any:

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.base import Split
-from datamodules.images import DataError, Paths, reading
+from datamodules.images import DataError, reading
 from datamodules.lists import check_inside, read_lines
+from datamodules.paths import Paths
 from datamodules.photographs import Listing, Photographs
 
 

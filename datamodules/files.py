@@ -15,6 +15,11 @@ SIDE_FOLDERS = ("__MACOSX", "@eaDir")
 """What archives of macOS and network drives put between a person's folders: copies and thumbnails."""
 
 
+def path_of(text: str) -> Path:
+    """A path as a config gives it; `~` is the home folder, as in a shell, which leaves it in `--data.root=~/voc`."""
+    return Path(os.path.expanduser(text))  # Path.expanduser() raises where there is no home
+
+
 def files_below(folder: Path, endings: Collection[str] | None = None) -> list[str]:
     """The files in a folder and those below, as paths below it, in order; hidden ones and side files are left out.
 

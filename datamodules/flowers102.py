@@ -7,8 +7,9 @@ from scipy.io import loadmat
 from torchvision import datasets
 
 from datamodules.base import Split
-from datamodules.images import DataError, Paths, reading
+from datamodules.images import DataError, reading
 from datamodules.lists import whole_numbers
+from datamodules.paths import Paths
 from datamodules.photographs import Listing, Photographs
 
 

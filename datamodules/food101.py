@@ -1,8 +1,9 @@
 """Food-101."""
 
 from datamodules.base import Split
-from datamodules.images import DataError, Paths, reading
+from datamodules.images import DataError, reading
 from datamodules.lists import check_inside, read_json, read_words
+from datamodules.paths import Paths
 from datamodules.photographs import Listing, Photographs
 
 

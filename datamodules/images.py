@@ -2,17 +2,18 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISREG
-from typing import overload
 
 import numpy as np
 import torch
 from PIL import Image, ImageFile, ImageOps
 from scipy.io import loadmat
 from torchvision import tv_tensors
+
+from datamodules.lossy import is_lossy
 
 IGNORE_INDEX = 255
 
@@ -22,12 +23,6 @@ FORMATS = (
 )  # fmt: skip
 """The kinds of file that are read. Pillow would also start other programs on some, and opens some it cannot decode."""
 
-LOSSY = ("AVIF", "JPEG", "MPO")
-"""Kinds that change the values they store."""
-
-LOSSLESS_WEBP = b"VP8L"
-"""The chunk that a WebP file without loss begins with; others hold, or may hold, lossy frames."""
-
 MAX_PIXELS = 2**28
 """The most pixels of an image, unless the environment variable SADDLE_MAX_PIXELS says otherwise."""
 
@@ -36,48 +31,6 @@ AGAIN = "export or fetch it again, or remove it"
 
 class DataError(ValueError):
     """Data that is missing, broken or of another layout; the message names the file and the remedy."""
-
-
-class Paths(Sequence[Path]):
-    """Files below a folder, in one array: workers share it with their parent, where a list would be copied bit by bit.
-
-    Args:
-        root: the folder.
-        names: paths below it.
-    """
-
-    def __init__(self, root: Path, names: Iterable[str]) -> None:
-        self.root = root
-        self.names = np.array([os.fsencode(name) for name in names], dtype=np.bytes_)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @overload
-    def __getitem__(self, index: int) -> Path: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Paths": ...
-    def __getitem__(self, index: int | slice) -> "Path | Paths":
-        if isinstance(index, slice):
-            return Paths(self.root, [os.fsdecode(name) for name in self.names[index]])
-        return self.root / os.fsdecode(self.names[index])
-
-    def require(self, remedy: str) -> "Paths":
-        """Returns itself; raises DataError with the remedy if there are no files, or some are absent."""
-        if not len(self):
-            raise DataError(f"{self.root}: no images to use; {remedy}")
-        names = [os.fsdecode(name) for name in self.names]
-        folders = {os.path.dirname(name) for name in names}
-        present = {os.path.join(folder, name) for folder in folders for name in _names_in(self.root / folder)}
-        absent = [name for name in names if name not in present]
-        if absent:
-            where = self.root / absent[0]
-            raise DataError(f"{where}: listed but absent ({len(absent)} of {len(names)} images); {remedy}")
-        return self
-
-
-def _names_in(folder: Path) -> list[str]:
-    return os.listdir(folder) if folder.is_dir() else []
 
 
 def read_image(path: Path, upright: bool = False) -> tv_tensors.Image:
@@ -117,7 +70,7 @@ def read_label_map(path: Path, colours: bool = False, upright: bool = False) -> 
             raise DataError(f"{path}: a label map is (H, W) class indices, this is {label.shape} {label.dtype}")
         return label.astype(np.uint8) if label.dtype == bool else label
     image, stored = _open(path)
-    if image.format in LOSSY or (image.format == "WEBP" and not path.read_bytes()[12:].startswith(LOSSLESS_WEBP)):
+    if is_lossy(image.format, path):
         raise DataError(f"{path}: a label map as {image.format}, which changes the values it stores; save it as PNG")
     image = _upright(image) if upright else image
     if colours and not image.mode.startswith(("I", "F")) and ";16" not in stored:

@@ -20,7 +20,8 @@ class LabelValues:
     Args:
         classes: names of the classes, in label order.
         values: the class of each value (`255: object`) or of each colour (`"128,0,0": road` or `"#800000": road`); null
-            instead of a class is void; `other` stands for all that are not named. By default a value is a class index.
+            instead of a class is void; `other` stands for all that are not named, but for the value 255. By default a
+            value is a class index.
         void: more values that are void. 255 is void unless `values` names it.
 
     Raises:

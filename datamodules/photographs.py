@@ -10,8 +10,9 @@ import numpy as np
 from torch import Tensor
 
 from datamodules.base import DataModule, Split, check_range
-from datamodules.files import SIDE_FOLDERS, files_below
-from datamodules.images import DataError, Paths
+from datamodules.files import SIDE_FOLDERS, files_below, path_of
+from datamodules.images import DataError
+from datamodules.paths import Paths
 from datamodules.samples import ClassifiedImages
 from datamodules.transforms import photograph_evaluation, photograph_training
 
@@ -66,7 +67,7 @@ class Photographs(DataModule):
         check_range("lighting", lighting, 0)
         if crop > resize:
             raise DataError(f"crop={crop} of images resized to {resize} would be framed in black; raise --data.resize")
-        self.root = Path(root)
+        self.root = path_of(root)
         self.crop, self.resize, self.scale = crop, resize, scale
         self.flip, self.jitter, self.lighting = flip, jitter, lighting
 

@@ -34,7 +34,8 @@ class SegmentationFolder(SegmentationDataModule):
         void: values of the label maps to leave out of every loss and metric, besides 255.
         values: the class of each value in the label maps, such as `{0: background, 255: object}`, or of each colour,
             such as `{"0,0,0": null, "128,0,0": road, "#008000": tree}`; null is void, and `other` stands for all that
-            are not named. A palette is read as indices or as colours, whichever is named.
+            are not named, but for the value 255: that is void unless it is named itself. A palette is read as indices
+            or as colours, whichever is named.
         train: what `{split}` is for training.
         val: what it is for validation.
         test: what it is for the test.

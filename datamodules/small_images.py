@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from datamodules.base import DataModule, Split, check_range
+from datamodules.files import path_of
 from datamodules.images import DataError, reading
 from datamodules.lists import whole_numbers
 from datamodules.samples import ClassifiedImages
@@ -47,7 +47,7 @@ class SmallImages(DataModule):
         check_range("size", size, 1)
         check_range("padding", padding, 0)
         check_range("flip", flip, 0, 1)
-        self.root = Path(root)
+        self.root = path_of(root)
         self.size, self.padding, self.flip = size, padding, flip
 
     @abstractmethod

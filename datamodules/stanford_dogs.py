@@ -4,8 +4,9 @@ import numpy as np
 from scipy.io import loadmat
 
 from datamodules.base import Split
-from datamodules.images import Paths, reading
+from datamodules.images import reading
 from datamodules.lists import check_inside, whole_numbers
+from datamodules.paths import Paths
 from datamodules.photographs import Listing, Photographs
 
 

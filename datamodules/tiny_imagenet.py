@@ -3,8 +3,9 @@
 from typing import Any
 
 from datamodules.base import Split
-from datamodules.images import DataError, Paths, reading
+from datamodules.images import DataError, reading
 from datamodules.lists import check_inside, read_lines, read_words
+from datamodules.paths import Paths
 from datamodules.photographs import Listing, Photographs, by_folder, listing
 
 

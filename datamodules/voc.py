@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.base import SegmentationDataModule, Split
-from datamodules.files import by_name
-from datamodules.images import DataError, Paths
+from datamodules.files import by_name, path_of
+from datamodules.images import DataError
 from datamodules.lists import read_words
+from datamodules.paths import Paths
 from datamodules.samples import LabelFiles, LabelledImages
 
 CLASSES = (
@@ -34,7 +35,7 @@ class VOC(SegmentationDataModule):
 
     def __init__(self, root: str, sbd: str | None = None, **kwargs: Any) -> None:
         super().__init__(root, **kwargs)
-        self.sbd = None if sbd is None else Path(sbd)
+        self.sbd = None if sbd is None else path_of(sbd)
         self.voc = self.root / "VOCdevkit" / "VOC2012"
 
     def make_set(self, split: Split) -> LabelledImages:

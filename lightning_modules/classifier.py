@@ -22,9 +22,10 @@ from lightning_modules.contract import (
     look_at_logits,
     look_at_loss,
     look_at_outcome,
+    look_at_totals,
     samples_of,
 )
-from lightning_modules.counts import DatasetMetrics, Outcome, count
+from lightning_modules.counts import DatasetMetrics, Outcome, by_class, count
 from lightning_modules.losses import CrossEntropyLoss, Loss
 from lightning_modules.optimizers import check_schedule, make
 from lightning_modules.rates import KEY, Rates, length
@@ -118,10 +119,8 @@ class Classifier(LightningModule):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> dict[str, Any]:
         """Check the batch's contract, before any callback sees it."""
         distinct = not self.trainer.training or deals_once(self.trainer.train_dataloader)
-        batch = look_at_batch(batch, not self.trainer.predicting, len(self._class_names()), distinct)
-        if batch["image"].dtype == torch.float64 and any(p.dtype == torch.float32 for p in self.network.parameters()):
-            raise BatchError("image: float64, not float32 in [0, 1], for a network of float32: convert it")
-        return batch
+        labelled, classes = not self.trainer.predicting, len(self._class_names())
+        return look_at_batch(batch, labelled, classes, distinct, self.network)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         values = self.loss(self.network, batch)
@@ -264,11 +263,7 @@ class Classifier(LightningModule):
         of = samples_of(loader, batches)
         for version, metrics in self.metrics.items():
             values = metrics.compute()
-            if of is not None and values["samples"] != of:
-                raise BatchError(
-                    f"{int(values['samples'])} of {of} samples were counted: each must come once, and its `index` be "
-                    "its place in the data set that the loader was given (drop_last leaves some out)"
-                )
+            look_at_totals(values, of, part=self.trainer.sanity_checking)
             self.report(stage, version, values)
 
     def _require_all_batches(self, what: str, batches: Sequence[float]) -> None:
@@ -277,21 +272,12 @@ class Classifier(LightningModule):
 
     def report(self, stage: str, version: str, values: dict[str, Tensor]) -> None:
         """Keep metrics of a version of the images in `results`, and log them as `<stage>/<version>/...`."""
-        names = self._class_names()
-        single = {name: value.item() for name, value in values.items() if value.ndim == 0}
-        by_class = {
-            name: dict(zip(names or map(str, range(len(value))), value.tolist(), strict=False))
-            for name, value in values.items()
-            if value.ndim
-        }
-        by_class = {
-            name: {key: value for key, value in of.items() if not math.isnan(value)} for name, of in by_class.items()
-        }
-        self.results[version] = {**single, **by_class}
+        self.results[version] = found = by_class(values, self._class_names())
         if not self.trainer.sanity_checking:
-            shown = {**single, **{f"iou/{name}": value for name, value in by_class.get("iou", {}).items()}}
+            single = {name: float(value) for name, value in found.items() if not isinstance(value, dict)}
+            shown = single | {f"iou/{name}": value for name, value in found.get("iou", {}).items()}
             samples = int(shown.pop("samples"))
-            logged = {f"{stage}/{version}/{name}": float(value) for name, value in shown.items()}
+            logged = {f"{stage}/{version}/{name}": value for name, value in shown.items()}
             self.log_dict(logged, sync_dist=True, batch_size=samples)
 
     def _class_names(self) -> list[str]:

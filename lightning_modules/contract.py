@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -20,12 +20,14 @@ from attacks.objectives import IGNORE_INDEX
 from lightning_modules.counts import Outcome
 from lightning_modules.weights import NetworkError
 
+ALL_VOID = "label: all {} are void (255) and nothing else, so that nothing is learnt or measured: are these the labels?"
+
 
 class BatchError(TypeError):
     """A batch, or what a loss makes of it, that is not what the contract says; the message says what it should be."""
 
 
-def look_at_batch(batch: Any, labelled: bool, classes: int, distinct: bool) -> dict[str, Any]:
+def look_at_batch(batch: Any, labelled: bool, classes: int, distinct: bool, network: nn.Module) -> dict[str, Any]:
     """The batch, its labels and indices as int64; two waits for a GPU, one right after the other.
 
     Args:
@@ -34,6 +36,7 @@ def look_at_batch(batch: Any, labelled: bool, classes: int, distinct: bool) -> d
         labelled: there are labels, as everywhere but in `predict`.
         classes: labels lie in `[0, classes)`, or are 255 in label maps; 0 if their number is not known.
         distinct: no index comes twice.
+        network: if it is one of float64, so may the image be.
 
     Raises:
         BatchError: on a batch that is anything else.
@@ -44,7 +47,7 @@ def look_at_batch(batch: Any, labelled: bool, classes: int, distinct: bool) -> d
         raise BatchError(f"a batch is a dict with {', '.join(keys)}, not {got}: return such dicts from the data set")
     batch = dict(batch)
     image = batch["image"]
-    _look_at_image(image)
+    _look_at_image(image, network)
     numbers = [*image.aminmax()]
     if labelled:
         batch["label"] = label = _integers("label", batch["label"])
@@ -74,11 +77,12 @@ def look_at_batch(batch: Any, labelled: bool, classes: int, distinct: bool) -> d
     return batch
 
 
-def _look_at_image(image: Any) -> None:
+def _look_at_image(image: Any, network: nn.Module) -> None:
     wanted = "float32 (B, 3, H, W) in [0, 1]"
     if not isinstance(image, Tensor):
         raise BatchError(f"image: a {_kind(image)}, not a tensor {wanted}")
-    if image.dtype not in (torch.float32, torch.float64):
+    double = image.dtype == torch.float64 and not any(p.dtype == torch.float32 for p in network.parameters())
+    if image.dtype != torch.float32 and not double:
         remedy = "convert it" if image.dtype.is_floating_point else "divide it by 255"
         raise BatchError(f"image: {_name(image.dtype)}, not {wanted}: {remedy}")
     if image.ndim != 4 or image.shape[1] != 3 or not image.numel():
@@ -195,6 +199,27 @@ def look_at_loss(values: Any, samples: int, step: int) -> Tensor:
             "at the data and the loss"
         )
     return loss
+
+
+def look_at_totals(values: Mapping[str, Tensor], of: int | None, part: bool) -> None:
+    """Look at what an evaluation counted.
+
+    Args:
+        values: what `DatasetMetrics` computes.
+        of: how many samples the set has; None if that is not known, or not all were wanted.
+        part: a first few batches, which may be all void.
+
+    Raises:
+        BatchError: unless each sample was counted once, and something in them has a label.
+    """
+    samples = int(values["samples"])
+    if of is not None and samples != of:
+        raise BatchError(
+            f"{samples} of {of} samples were counted: each must come once, and its `index` be its place in the data "
+            "set that the loader was given (drop_last leaves some out)"
+        )
+    if not part and not values["labels"].any():
+        raise BatchError(ALL_VOID.format(f"{samples} samples"))
 
 
 def deals_once(loader: Any) -> bool:

@@ -1,6 +1,8 @@
 """Per-sample counts, and the metrics that come from their sums."""
 
-from typing import NamedTuple, TypedDict
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
@@ -95,3 +97,13 @@ def summary(totals: Counts, dense: bool) -> dict[str, Tensor]:
         iou = tp / (tp + fp + fn)
         values |= {"miou": iou.nanmean(), "iou": iou}
     return values
+
+
+def by_class(values: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Any]:
+    """Metrics as numbers, and those of each class, `(C,)`, by its name, or else its index; without those of NaN."""
+    found: dict[str, Any] = {name: value.item() for name, value in values.items() if value.ndim == 0}
+    for name, value in values.items():
+        if value.ndim:
+            each = zip(names or map(str, range(len(value))), value.tolist(), strict=False)
+            found[name] = {key: number for key, number in each if not math.isnan(number)}
+    return found

@@ -7,23 +7,29 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch.utils.data import DataLoader, IterableDataset
 
 from attacks.adversary import undisturbed
+from attacks.objectives import IGNORE_INDEX
 from lightning_modules.classifier import Classifier
-from lightning_modules.contract import BatchError, look_at_batch, look_at_logits, look_at_loss
+from lightning_modules.contract import ALL_VOID, BatchError, look_at_batch, look_at_logits, look_at_loss
 from lightning_modules.weights import NetworkError
 
 SPLITS = {"fit": ("val", "train"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
 """The loaders of each command; in `val` an output too many or too few is told best."""
 
+MOST_MAPS = 256
+"""How many label maps are looked at for one that is not all void."""
+
 
 def first_look(module: Classifier, datamodule: LightningDataModule, command: str, trainer: Trainer) -> None:
     """Look at the first and the last sample of each split of a command, and show the network the first.
 
-    In training, the loss of two samples, or of one where a batch holds no more. Module and random generators are as
-    before, but that the module is where the run will be. No data loader's worker is started; a stream is left alone.
+    In training, the loss of two samples, or of one where a batch holds no more. Where the label maps of the first and
+    the last are all void, others are looked at for one that is not. Module and random generators are as before, but
+    that the module is where the run will be. No data loader's worker is started; a stream is left alone.
 
     Args:
         module: whose network, and in `fit` whose loss, is tried.
@@ -43,33 +49,47 @@ def first_look(module: Classifier, datamodule: LightningDataModule, command: str
                 two = split == "train" and (
                     loader.batch_size != 1 or bool(getattr(trainer.strategy, "_layer_sync", None))
                 )
-                batch = _batch(loader, split, classes, two)
                 module.to(trainer.strategy.root_device)
                 trainer.precision_plugin.convert_module(module)
+                batch = _batch(loader, split, module, two, classes)
                 batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
                 with undisturbed(module.network), trainer.precision_plugin.forward_context():
                     _try(module, batch, classes, split == "train")
 
 
-def _batch(loader: DataLoader[Any], split: str, classes: int, two: bool) -> dict[str, Any]:
+def _batch(loader: DataLoader[Any], split: str, module: Classifier, two: bool, classes: int) -> dict[str, Any]:
     """The first sample of a split, or with the last, if `two`; the last is looked at, too."""
     data: Any = copy.copy(loader.dataset)  # a file that it opens in here would not survive in the workers
     name, length = type(data).__name__, len(data)
     if not length:
         raise BatchError(f"{name}: the {split} set holds no samples")
-    samples = []
-    for place in dict.fromkeys((0, length - 1)):
+    collate: Callable[[list[Any]], Any] = loader.collate_fn
+
+    def sample(place: int) -> Any:
         try:
-            samples.append(data[place])
+            return data[place]
         except (LookupError, StopIteration) as error:
             raise BatchError(
                 f"{name}: sample {place} of {length} ({split}) raised {type(error).__name__}: {error}"
             ) from error
-    collate: Callable[[list[Any]], Any] = loader.collate_fn
-    batches = [look_at_batch(collate([sample]), split != "predict", classes, distinct=True) for sample in samples]
-    if two and len(samples) > 1:
-        return look_at_batch(collate(samples), True, classes, distinct=False)
-    return batches[0]
+
+    def looked_at(*samples: Any) -> dict[str, Any]:
+        return look_at_batch(collate([*samples]), split != "predict", classes, len(samples) < 2, module.network)
+
+    samples = [sample(place) for place in dict.fromkeys((0, length - 1))]
+    batches = [looked_at(each) for each in samples]
+    if split != "predict" and all(map(_is_void, batches)):
+        places = (i * length // MOST_MAPS for i in range(MOST_MAPS))  # of few samples, many crops
+        if all(_is_void(looked_at(sample(place))) for place in places):
+            if length <= MOST_MAPS:
+                raise BatchError(f"{name}: {split}: {ALL_VOID.format(f'{length} label maps')}")
+            rank_zero_warn(f"{name}: {split}: {ALL_VOID.format(f'{MOST_MAPS} of {length} label maps looked at')}")
+    return looked_at(*samples) if two and len(samples) > 1 else batches[0]
+
+
+def _is_void(batch: dict[str, Any]) -> bool:
+    """Whether label maps hold nothing else."""
+    return batch["label"].ndim > 1 and bool((batch["label"] == IGNORE_INDEX).all())
 
 
 def _loss(module: Classifier, batch: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
+from lightning_modules.averages import averages_left_out
 from lightning_modules.unpickling import Inert
 from lightning_modules.weight_files import SAVE, NetworkError
 
@@ -58,6 +59,8 @@ def network_state(
     Raises:
         NetworkError: if there are no weights, or several that differ; it names them.
     """
+    if isinstance(content, Mapping) and "pytorch-lightning_version" in content:  # this format says where they are
+        content = {"state_dict": content.get("state_dict")}
     groups = _groups(content, path)
     values = {f"{way}{key}": value for way, names in groups.items() for key, value in names.items()}
     prefix, copies = _prefix(groups, values, path, own, part)
@@ -91,6 +94,12 @@ def network_state(
                 raise NetworkError(f"{path}: no state dict, {shown!r:.80} is no plain tensor; save weights with {SAVE}")
     if beside:
         rank_zero_warn(f"{path}: {some(beside)} beside the weights are not the network's and are left out")
+    taken = [value for name, value in values.items() if name.startswith(copies)]
+    if part is None and (averages := averages_left_out(content, [*state.values(), *taken])):
+        rank_zero_warn(
+            f"{path}: {some(averages)}: averaged weights, it seems, which cannot be read or are not all of a network "
+            "and are left out; to use them, save their state dict"
+        )
     return state
 
 
@@ -112,8 +121,6 @@ def some(names: list[str]) -> str:
 
 def _groups(content: Any, path: Path) -> Groups:
     """What the containers of a file hold, without wrappers' names; containers without a tensor are not there."""
-    if isinstance(content, Mapping) and "pytorch-lightning_version" in content:  # this format says where they are
-        content = {"state_dict": content.get("state_dict")}
     groups: Groups = {}
     seen: set[int] = set()
     left = [("", content)]

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,7 @@ class Network(nn.Module):
         channels_last: bool = False,
     ) -> None:
         super().__init__()
+        weights, backbone_weights = (each and os.path.expanduser(each) for each in (weights, backbone_weights))
         self.name, self.num_classes, self.weights = name, num_classes, weights
         published = None if weights is None or _is_file(weights) else _published(name, weights)
         self.normalize = Normalize(mean or _statistic(published, "mean"), std or _statistic(published, "std"))

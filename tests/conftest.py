@@ -1,6 +1,7 @@
 """What all tests share: small, quiet Trainers and samples of noise."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -34,6 +35,17 @@ class NoiseSet(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         return {"image": self.image[index], "label": self.label[index], "index": index}
+
+
+@pytest.fixture(autouse=True)
+def modules_of_its_own(tmp_path_factory) -> Iterator[None]:
+    """What a test imports from a temporary folder is forgotten after it: another test may write one of that name."""
+    before = set(sys.modules)
+    yield
+    folder = str(tmp_path_factory.getbasetemp())
+    for name in sys.modules.keys() - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(folder):
+            del sys.modules[name]
 
 
 @pytest.fixture

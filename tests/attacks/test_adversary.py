@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -5,6 +7,7 @@ from networks import fcn, per_pixel, ragged_labels, uniform
 from torch import nn
 
 from attacks import FGSM, L2, PGD, Adversary, GaussianNoise, Linf, undisturbed
+from attacks.adversary import shown
 from attacks.objectives import cross_entropy
 
 IMAGE, LABEL = uniform(4, 3, 6, 6), ragged_labels()
@@ -211,3 +214,25 @@ def test_an_attack_prints_its_settings():
     assert repr(GaussianNoise("1/4")) == "GaussianNoise(std=0.25)"
     assert "constraint=Linf(eps=0.25), steps=3" in repr(PGD(Linf(0.25), steps=3))
     assert repr(PGD(Linf(0.25))).endswith("objective=CrossEntropy)")
+
+
+class Thing:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (fgsm := FGSM(Linf(0.25)), repr(fgsm)),
+        (invert := lambda image: 1 - image, "<lambda>"),
+        (partial(PGD, steps=2), "PGD"),
+        (Thing().__init__, "__init__"),
+        (nn.Sequential(nn.ReLU(), nn.ReLU()), "Sequential( (0): ReLU() (1): ReLU() )"),
+        ([invert], "[<function <lambda>>]"),
+        ("PGD", "'PGD'"),
+        (torch.zeros(2, 3), "Tensor(2, 3)"),
+    ],
+)
+def test_what_something_is_called_is_a_line_without_its_place_in_memory(value, expected):
+    assert shown(value) == expected
+    assert " at 0x" not in shown(Thing()) and "Thing object" in shown(Thing())

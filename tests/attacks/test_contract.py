@@ -31,6 +31,10 @@ class Mine(Adversary):
         return self.moved(image)
 
 
+def ended(error):
+    raise error
+
+
 BROKEN = {
     "nothing": (lambda image: None, "returned nothing: an attack returns the adversarial image"),
     "a pair": (lambda image: (image, True), "returned a tuple"),
@@ -48,6 +52,8 @@ BROKEN = {
     "below 0": (lambda image: image - 0.5, "values from -0.", "not in [0, 1]"),
     "the end of something": (lambda image: next(iter(())), "it raised StopIteration"),
     "an exit": (lambda image: exit(0), "it called `sys.exit`"),
+    "a generator's exit": (lambda image: ended(GeneratorExit), "it raised GeneratorExit, no Exception"),
+    "no exception": (lambda image: ended(BaseException), "it raised BaseException, no Exception"),
 }
 
 
@@ -61,15 +67,14 @@ def test_what_is_no_image_of_the_same_kind_is_told_in_one_line(make, case):
         attacked(make(moved), per_pixel(), IMAGE, LABEL)
 
 
-def test_a_signal_that_ends_the_process_is_left_alone():
-    class Terminated(SystemExit):
-        pass
+class Terminated(SystemExit):
+    """As a signal's handler raises."""
 
-    def stopped(image):
-        raise Terminated(143)
 
-    with pytest.raises(Terminated):
-        attacked(whole(stopped), per_pixel(), IMAGE, LABEL)
+@pytest.mark.parametrize("error", [Terminated, KeyboardInterrupt, IndexError])
+def test_what_ends_the_process_and_ones_own_errors_are_left_alone(error):
+    with pytest.raises(error):
+        attacked(whole(lambda image: ended(error)), per_pixel(), IMAGE, LABEL)
 
 
 def test_rounding_is_no_breach():

@@ -94,6 +94,7 @@ def test_both_networks_are_left_as_they_were():
 
 def test_a_transferred_attack_prints_its_surrogate():
     assert repr(Transfer(FGSM(Linf(0.1)), linear())).endswith("surrogate=Sequential)")
+    assert repr(Transfer(darker, linear())) == "Transfer(darker, surrogate=Sequential)"
 
 
 def darker(network, image, label, seed=None, region=None):

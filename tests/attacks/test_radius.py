@@ -1,8 +1,11 @@
 """An attack at another radius: all it is made of grows along, each part once."""
 
+import pytest
+from one_line import one_line
+
 from attacks import PGD, AutoAttack, Ensemble, Linf, Transfer
 from attacks.ensemble import parts
-from attacks.radius import scaled
+from attacks.radius import scaled, with_eps
 
 
 def test_a_warm_up_reaches_what_an_attack_is_made_of():
@@ -20,3 +23,12 @@ def test_a_warm_up_reaches_the_steps_of_what_an_attack_is_made_of_once_each(pixe
     assert {(part.constraint.eps, part.step_size) for part in found} == {(0.05, 0.02)} and len(found) == 3
     assert smaller.attacks[2].surrogate is pixel_network
     assert (pgd.constraint.eps, pgd.step_size) == (0.1, 0.04)
+
+
+def test_an_attack_without_a_radius_is_named():
+    def darken(network, image, label, seed=None, region=None):
+        return image / 2
+
+    with pytest.raises(ValueError, match=one_line("eps=0.1: ", "darken, has no constraint Linf or L2")) as told:
+        with_eps({"mine": darken}, 0.1)
+    assert " at 0x" not in str(told.value)

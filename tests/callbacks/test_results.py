@@ -3,6 +3,7 @@ import json
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import nn
 
@@ -104,25 +105,6 @@ def test_the_training_is_the_checkpoints_own_wherever_it_lies(make_trainer, nois
     assert read(tmp_path / "other")["training"] == fitted
 
 
-def test_of_an_older_checkpoint_it_is_what_the_run_beside_it_says_and_else_unknown(
-    make_trainer, noise_loader, pixel_network, tmp_path
-):
-    run, module = tmp_path / "run", Classifier(pixel_network)
-    trainer = make_trainer(callbacks=[Attack(FGSM(Linf(0.01)))], default_root_dir=run)
-    trainer.fit(module, noise_loader())
-    trainer.save_checkpoint(run / "checkpoints" / "last.ckpt")
-
-    def training():
-        tested = make_trainer(callbacks=[Attack(FGSM(Linf(0.2))), Results()])
-        tested.test(module, noise_loader(), ckpt_path=run / "checkpoints" / "last.ckpt", verbose=False)
-        return read(tmp_path)["training"]
-
-    assert training() is None
-    old = {"run": "run", "command": "fit", "metrics": {}, "attacks": {"train": TRAINED}}
-    (run / "results.json").write_text(json.dumps(old))
-    assert training() == {"run": "run", "attack": TRAINED, "fraction": None, "warm_up": None, "epochs": None}
-
-
 def test_images_of_several_sizes_have_none(make_trainer, pixel_network, tmp_path):
     samples = [
         {"image": torch.rand(3, n, 8), "label": torch.zeros(n, 8, dtype=torch.int64), "index": n - 8} for n in (8, 9)
@@ -158,3 +140,39 @@ def test_why_early_stopping_stopped(make_trainer, noise_loader, pixel_network, t
         Classifier(pixel_network), noise_loader(), noise_loader()
     )
     assert "val/clean/loss did not improve" in read(tmp_path)["stopped"] and read(tmp_path)["epochs"] == 2
+
+
+def stopped_and_resumed(make_trainer, loader, folder, *ends):
+    """The epochs that the checkpoint says at each of the ends, given as options."""
+    found, path = [], None
+    for options in ends:
+        trainer = make_trainer(callbacks=[Results()], default_root_dir=folder, **options)
+        trainer.fit(Classifier(nn.Conv2d(3, 3, 1)), loader, loader, ckpt_path=path, weights_only=path and True)
+        trainer.save_checkpoint(path := folder / "last.ckpt")
+        found.append(torch.load(path, weights_only=True)["training"]["epochs"])
+    return found
+
+
+def test_an_epoch_that_is_stopped_and_resumed_counts_once(make_trainer, noise_loader, tmp_path):
+    """Of 4 steps an epoch."""
+    steps = [{"max_epochs": -1, "max_steps": steps} for steps in (5, 7, 9, 12)]
+    assert stopped_and_resumed(make_trainer, noise_loader(2), tmp_path, *steps) == [1.25, 1.75, 2.25, 3]
+    epochs = [{"max_epochs": epochs} for epochs in (1, 3)]
+    assert stopped_and_resumed(make_trainer, noise_loader(2), tmp_path, *epochs) == [1, 3]
+
+
+def test_a_checkpoint_inside_an_epoch_says_how_much_of_it_was_trained(make_trainer, noise_loader, tmp_path):
+    class Saves(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            trainer.save_checkpoint(tmp_path / f"{trainer.global_step}.ckpt")
+
+    def fit(**options):
+        trainer = make_trainer(callbacks=[Results(), Saves()], max_epochs=3)
+        trainer.fit(Classifier(nn.Conv2d(3, 3, 1)), noise_loader(2), **options)
+        steps = (3, 5, 6, 8, 10)
+        said = {step: torch.load(tmp_path / f"{step}.ckpt", weights_only=True)["training"]["epochs"] for step in steps}
+        assert said == {3: 0.75, 5: 1.25, 6: 1.5, 8: 2, 10: 2.5} and read(tmp_path)["training"]["epochs"] == 3
+
+    fit()
+    fit(ckpt_path=tmp_path / "5.ckpt", weights_only=True)
+    fit(ckpt_path=tmp_path / "6.ckpt", weights_only=True)

@@ -12,3 +12,11 @@ def test_settings_say_what_an_attack_is_made_of():
     assert (sea["class"], sea["steps"], sea["constraint"]["eps"]) == ("SEA", 10, 4 / 255)
     assert fgsm["objective"] == "CrossEntropy"
     assert settings(None) is None
+
+
+def test_an_attack_of_others_has_the_same_settings_in_every_process():
+    class Own:
+        def __call__(self, network, image, label, seed=None, region=None):
+            return image
+
+    assert settings(Own()) == settings(Own()) and "Own object" in settings(Own())

@@ -338,3 +338,23 @@ def test_a_size_that_no_file_tells_is_an_error(tmp_path, make):
     make(tmp_path / "a.jpg")
     with pytest.raises(RecordError, match=one_line("a.jpg", "no size")):
         image_size(tmp_path / "a.jpg", upright=True)
+
+
+@pytest.mark.parametrize("boxes", [None, "paint"])
+def test_shares_of_the_images_size_are_no_pixels(read, content, boxes):
+    cat, dog = content["annotations"]
+    for one in (cat, dog):
+        one["segmentation"] = [[number / 16 for number in one["segmentation"][0]]]
+        one["area"] = 0.1
+    if boxes:
+        dog |= {"segmentation": [], "bbox": [0.6, 0.1, 0.4, 0.9]}
+    with told("all its polygons and boxes lie between 0 and 1, as shares", "export pixels"):
+        read(content, boxes)
+    dog["segmentation"] = [OTHER]
+    assert np.array_equal(label_of(read(content, boxes))[2:], drawn(DOG)[2:]), "one in pixels, and all may be"
+
+
+def test_an_image_of_one_pixel_may_be_covered(read, content):
+    content["images"] = [one | {"height": 1, "width": 1} for one in content["images"]]
+    content["annotations"] = [record([[0, 0, 1, 0, 1, 1, 0, 1]], id=1, category_id=0)]
+    assert label_of(read(content)).item() == 1

@@ -1,13 +1,30 @@
+from pathlib import Path
+
 import pytest
 from one_line import one_line
 
-from datamodules.files import DataError, by_name, files_below, pairs
+from datamodules import CIFAR10, COCO, VOC, DataError, ImageFolder
+from datamodules.cache import cache_folder
+from datamodules.files import by_name, files_below, pairs, path_of
 
 
 def touch(root, *names):
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
+
+
+def test_the_home_folder_may_be_written_short(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert path_of("~/data/voc") == tmp_path / "data" / "voc"
+    assert path_of("data/~") == Path("data/~") and path_of("~nobody_here/a") == Path("~nobody_here/a")
+    for make in (VOC, CIFAR10, ImageFolder):
+        assert make("~/data").root == tmp_path / "data"
+    assert VOC("~/voc", sbd="~/sbd").sbd == tmp_path / "sbd"
+    assert cache_folder(tmp_path, "labels", "~/kept") == tmp_path / "kept" / "labels"
+    data = COCO("~/coco", predict_images="~/photos")
+    with pytest.raises(DataError, match=one_line(tmp_path / "photos")):
+        data.setup("predict")
 
 
 def names(root, *patterns):

@@ -24,7 +24,7 @@ from datamodules import (
     TinyImageNet,
 )
 from datamodules.files import files_below
-from datamodules.images import Paths
+from datamodules.paths import Paths
 from datamodules.photographs import Listing, by_folder, listing
 
 SETS = {

@@ -401,6 +401,15 @@ def test_samples_that_no_process_counts_are_told(trainer, monkeypatch):
         trainer().validate(classifier(), loader(), verbose=False)
 
 
+@pytest.mark.parametrize("stage", ["fit", "validate", "test"])
+def test_an_evaluation_in_which_all_is_void_is_none(trainer, stage):
+    void = torch.full_like(MAPS, 255)
+    with pytest.raises(BatchError, match=one_line("label: all 7 samples are void (255)", "are these the labels?")):
+        getattr(trainer(), stage)(classifier(), *[loader(samples(void))] * (2 if stage == "fit" else 1))
+    void[6] = MAPS[6]  # in the last batch, which the look before training does not come to
+    trainer(num_sanity_val_steps=2).fit(classifier(), loader(), loader(samples(void)))
+
+
 @pytest.mark.parametrize("stage", ["validate", "test"])
 def test_logits_that_are_nan_are_not_measured(trainer, stage):
     network = per_pixel().float()

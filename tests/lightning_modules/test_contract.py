@@ -11,6 +11,7 @@ from lightning_modules.contract import (
     look_at_logits,
     look_at_loss,
     look_at_outcome,
+    look_at_totals,
     samples_of,
 )
 from lightning_modules.counts import Outcome
@@ -18,6 +19,7 @@ from lightning_modules.counts import Outcome
 IMAGE = uniform(4, 3, 6, 6).float()
 MAPS, CLASSES = ragged_labels(), torch.tensor([0, 2, 1, 0])
 INDEX = torch.arange(4)
+NETWORK = per_pixel().float()
 REGION = torch.ones(4, 1, 6, 6, dtype=torch.bool)
 
 
@@ -26,14 +28,14 @@ def batch(**other):
 
 
 def look(labelled=True, classes=3, distinct=True, **other):
-    return look_at_batch(batch(**other), labelled, classes, distinct)
+    return look_at_batch(batch(**other), labelled, classes, distinct, NETWORK)
 
 
 @pytest.mark.parametrize("label", [MAPS, CLASSES], ids=["label maps", "classes"])
 @pytest.mark.parametrize("classes", [3, 0])
 def test_a_batch_as_it_should_be_is_left_as_it_is(label, classes):
     given = batch(label=label, region=REGION, path=["a", "b", "c", "d"])
-    seen = look_at_batch(given, True, classes, True)
+    seen = look_at_batch(given, True, classes, True, NETWORK)
     assert seen.keys() == given.keys()
     assert all(seen[key] is given[key] for key in ("image", "region", "path"))
     assert torch.equal(seen["label"], label) and torch.equal(seen["index"], INDEX)
@@ -55,6 +57,7 @@ def test_class_255_is_a_class_of_whole_images():
 BROKEN = {
     "bytes": ({"image": (IMAGE * 255).byte()}, "image: uint8, not float32 (B, 3, H, W) in [0, 1]: divide it by 255"),
     "half": ({"image": IMAGE.half()}, "image: float16, not float32"),
+    "double": ({"image": IMAGE.double()}, "image: float64, not float32 (B, 3, H, W) in [0, 1]: convert it"),
     "a list": ({"image": [0.5] * 4}, "image: a list, not a tensor"),
     "grey": ({"image": IMAGE[:, :1]}, "image: (4, 1, 6, 6), not", "repeat grey three times"),
     "alpha": ({"image": torch.cat([IMAGE, IMAGE[:, :1]], 1)}, "image: (4, 4, 6, 6), not"),
@@ -88,6 +91,13 @@ def test_a_batch_that_breaks_the_contract_is_told_in_one_line(case):
     other, *parts = BROKEN[case]
     with pytest.raises(BatchError, match=one_line(*parts)):
         look(**other)
+
+
+@pytest.mark.parametrize("network", [per_pixel(), torch.nn.ReLU()])
+def test_a_network_in_float64_may_have_such_images(network):
+    image = IMAGE.double()
+    assert look_at_batch(batch(image=image), True, 3, True, network)["image"] is image
+    assert look_at_batch(batch(), True, 3, True, network)["image"] is IMAGE
 
 
 def test_rounding_is_no_breach():
@@ -233,3 +243,18 @@ def test_a_network_in_float64_is_fine():
 def test_logits_of_integers_are_told():
     with pytest.raises(NetworkError, match=one_line("logits are int64, which have no gradient")):
         look_at_logits(torch.zeros(4, 3, dtype=torch.int64), batch(label=CLASSES), 3, Named())
+
+
+# What an evaluation counted.
+
+
+def test_every_sample_is_counted_and_something_has_a_label():
+    values = {"samples": torch.tensor(4), "labels": torch.tensor([0, 7, 0])}
+    void = values | {"labels": torch.zeros(3, dtype=torch.int64)}
+    look_at_totals(values, 4, part=False)
+    look_at_totals(values, None, part=False)
+    look_at_totals(void, 4, part=True)
+    with pytest.raises(BatchError, match=one_line("4 of 5 samples were counted", "its place in the data set")):
+        look_at_totals(values, 5, part=True)
+    with pytest.raises(BatchError, match=one_line("label: all 4 samples are void (255)")):
+        look_at_totals(void, 4, part=False)

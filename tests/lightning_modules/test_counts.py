@@ -4,7 +4,7 @@ from networks import ragged_labels, uniform
 from sklearn.metrics import confusion_matrix
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
-from lightning_modules.counts import Counts, DatasetMetrics, count
+from lightning_modules.counts import Counts, DatasetMetrics, by_class, count
 
 CLASSES = 5  # the label maps know three: class 3 is only ever predicted, class 4 never occurs
 
@@ -141,3 +141,10 @@ def test_states_of_two_devices_add_up():
 
 def test_counts_are_named():
     assert Counts._fields == ("tp", "fp", "fn")
+
+
+def test_metrics_by_class_go_by_its_name_without_those_of_nan():
+    values = {"miou": torch.tensor(0.5), "iou": torch.tensor([0.25, float("nan"), 0.75]), "samples": torch.tensor(4)}
+    named = {"miou": 0.5, "iou": {"sky": 0.25, "land": 0.75}, "samples": 4}
+    assert by_class(values, ["sky", "sea", "land"]) == named
+    assert by_class(values, [])["iou"] == {"0": 0.25, "2": 0.75}

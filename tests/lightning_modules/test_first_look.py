@@ -1,4 +1,5 @@
 import random
+import warnings
 from functools import partial
 
 import numpy as np
@@ -212,3 +213,58 @@ def test_a_loss_is_tried_before_training(look, loss, error, part):
     with pytest.raises(error, match=one_line(part)):
         look(fcn(), "fit", loss=loss)
     look(fcn(), "validate", loss=loss)
+
+
+def test_images_of_float64_are_for_such_networks(look):
+    double = [sample | {"image": sample["image"].double()} for sample in SAMPLES]
+    with pytest.raises(BatchError, match=one_line("image: float64, not float32 (B, 3, H, W) in [0, 1]: convert it")):
+        look(fcn(), "validate", Data(double))
+    look(fcn(), "validate", Data(double), precision="64-true")
+
+
+class Voids(Dataset):
+    """Label maps that are all void, but for some."""
+
+    def __init__(self, length, labelled=()):
+        self.length, self.labelled, self.read = length, labelled, []
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        self.read.append(index)
+        return SAMPLES[1] | {"label": MAPS[1] if index in self.labelled else torch.full((6, 6), 255), "index": index}
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test"])
+def test_a_set_that_is_all_void_is_told_before_anything_is_written(look, command):
+    assert (MAPS[1] != 255).any()
+    look(fcn(), command, Data(Voids(5, [3])))
+    split = "val" if command == "fit" else {"validate": "val"}.get(command, command)
+    with pytest.raises(BatchError, match=one_line(f"Voids: {split}: label: all 5 label maps", "are these")):
+        look(fcn(), command, Data(Voids(5)))
+    with pytest.raises(BatchError, match=one_line("Voids: train: label: all 5 label maps")):
+        look(fcn(), "fit", Data(train=Voids(5)))
+
+
+def test_of_a_large_set_as_much_is_looked_at_as_it_takes(look):
+    data = Voids(1000, range(200, 300))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Voids")
+        look(fcn(), "validate", Data(data))
+    assert max(data.read[2:]) < 205
+    with pytest.warns(UserWarning, match=one_line("Voids: val: label: all 256 of 1000 label maps looked at are void")):
+        look(fcn(), "validate", Data(Voids(1000)))
+
+
+def test_crops_of_few_samples_may_be_void_again_and_again(look):
+    class Cropped(Voids):
+        def __getitem__(self, index):
+            self.labelled = [index] if len(self.read) > 40 else []
+            return super().__getitem__(index)
+
+    look(fcn(), "fit", Data(train=Cropped(2)))
+
+
+def test_prediction_knows_no_void(look):
+    look(fcn(), "predict", Data(Voids(5)))

@@ -1,6 +1,7 @@
 """Layouts of files, as libraries, trainers and wrappers write them."""
 
 import itertools
+import warnings
 from pathlib import Path
 
 import pytest
@@ -230,3 +231,27 @@ def test_without_a_network_only_known_names_are_removed():
     assert network_state(prefixed("my.", OWN), PATH).keys() == prefixed("model.my.", OWN).keys()
     with pytest.raises(NetworkError, match="holds different weights, in a and in b"):
         network_state({"a": OWN, "b": OTHER}, PATH)
+
+
+PARAMETERS = {key: value for key, value in OTHER.items() if "running" not in key}
+
+
+@pytest.mark.parametrize(
+    "average", [Inert(), {"shadow_params": [*OTHER.values()]}, PARAMETERS, {key: Inert() for key in OTHER}]
+)
+def test_an_average_that_cannot_be_read_is_told(average):
+    told = one_line("w.pt: model_ema: averaged weights, it seems,", "left out; to use them, save their state dict")
+    for content in ({"model": OWN, "model_ema": average}, {"a": {"model": OWN}, "model_ema": average}):
+        with pytest.warns(UserWarning, match=told):
+            assert is_own(found(content))
+        with warnings.catch_warnings(action="error"):
+            assert is_own(found(content, part="a.model" if "a" in content else "model"))
+
+
+def test_an_average_that_is_taken_or_equal_is_nothing_to_tell():
+    copy = {key: value.clone() for key, value in OWN.items()}
+    with warnings.catch_warnings(action="error"):
+        assert is_own(found({"model": OWN, "ema": copy, "ema_decay": 0.9}))
+        assert is_own(found({"optimizer": Inert(), "ema": OWN, "n_averaged": torch.tensor(3)}))
+        content = {"pytorch-lightning_version": "2", "state_dict": OWN, "callbacks": {"ema": {"weights": OTHER}}}
+        assert is_own(found(content))

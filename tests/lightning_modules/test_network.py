@@ -176,6 +176,13 @@ def test_a_file_in_the_current_folder(tmp_path, monkeypatch):
     assert same(Network("resnet_small", 3, weights="./weights.pt"), saved)
 
 
+def test_a_file_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    torch.save(build().state_dict(), tmp_path / "weights.pt")
+    network = Network("resnet_small", 3, weights="~/weights.pt")
+    assert same(network, build()) and network.weights == str(tmp_path / "weights.pt")
+
+
 def test_backbone_weights_make_the_round_trip_through_a_file(tmp_path):
     name, path = "lraspp_mobilenet_v3_large", tmp_path / "backbone.pt"
     saved = Network(name, 3)
