@@ -1,24 +1,100 @@
-"""What a run goes on from, or an evaluation measures: which checkpoint, and whether there is anything left to do."""
+"""Which folder a command works in, which checkpoint it goes on from or measures, and whether anything is left to do."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
+from callbacks.records import LAYOUT, unfinished
 from command_line import UserError
-from command_line.kept_config import FILE
+from command_line.kept_config import FILE, name_of, plain
 from lightning_modules.unpickling import load_tensors
 from lightning_modules.weight_files import NetworkError, read_file
-from reports.files import ReportError
+from reports.files import ReportError, digest
 from reports.results import results_as_written
-from run_folder import runs_named
+from run_folder import check_name, newest_run, run_folder, run_of_job, runs_named
 
 NAMES = ("last.ckpt", "previous.ckpt")
 """What a run goes on from; the second where the first is missing or broken."""
 
 INSTEAD = "to start from its weights, give them as --model.network.weights"
+
+
+def choose_run(config: Namespace) -> tuple[Path, str]:
+    """The folder of a fit, another one or that of the checkpoint it goes on from, which is looked up; and no key.
+
+    A job that SLURM has requeued goes on where it was, whatever its command says.
+    """
+    runs, name = Path(config.runs), names_of(config)[0]
+    begun = run_of_job(runs, name)
+    if begun is not None:
+        config.ckpt_path = last_if_any(begun)
+        return begun, ""
+    if config.ckpt_path is None:
+        return run_folder(runs, name, lambda _: False), ""
+    last = config.ckpt_path == "last"
+    own = newest(config) or runs / name if last else run_of(Path(config.ckpt_path), runs, name)
+    if own.parent.resolve() != runs.resolve():
+        runs = own.parent
+    folder = run_folder(runs, own.name, lambda run: run.resolve() == own.resolve())
+    if last:
+        config.ckpt_path = last_if_any(folder)
+    return folder, ""
+
+
+def choose_evaluation(config: Namespace, command: str) -> tuple[Path, str]:
+    """The folder of an evaluation, another one or that of the same one which was interrupted; and its key."""
+    runs, (name, *protocols) = Path(config.runs), names_of(config)
+    if config.ckpt_path == "last":
+        config.ckpt_path = last_checkpoint(newest(config) or runs / name)
+    if config.ckpt_path is not None:
+        require_checkpoint(config.ckpt_path)
+    key = evaluation_key(config, command)
+    own_name = "_".join([name, *protocols, *([] if protocols and command == "test" else [command])])
+    return run_folder(runs, own_name, lambda run: unfinished(run, key)), key
+
+
+def names_of(config: Namespace) -> list[str]:
+    """What the run is called, and the protocols that are laid over its config."""
+    own, *protocols = [name_of(Path(str(file))) for file in config.get("config") or ["run"]]
+    name = own if config.name is None else config.name
+    check_name(name)
+    return [name, *protocols]
+
+
+def newest(config: Namespace) -> Path | None:
+    """The run that `last` means: the newest of the name, but of a config that a run has kept, that run itself."""
+    file = Path(str((config.get("config") or [""])[0]))
+    if config.name is None and file.name == FILE and (file.parent / "checkpoints").is_dir():
+        return file.parent
+    return newest_run(Path(config.runs), names_of(config)[0])
+
+
+def evaluation_key(config: Namespace, command: str) -> str:
+    """Tells what an evaluation measures: an interrupted one goes on only if all this is the same."""
+    parts = {key: plain(config.get(key)) for key in ("seed_everything", "model", "data", "attack")}
+    options = parts["data"].get("init_args", {})
+    options.pop("num_workers", None)
+    for name, value in options.items():  # the order of `values` and of ImageFolder's `classes` is that of the classes
+        options[name] = list(value.items()) if isinstance(value, dict) else value
+    parts["files"] = {path: digest(Path(path)) for path in weight_files(config)}
+    limits = ("limit_val_batches", "limit_test_batches")
+    parts["trainer"] = {name: config.trainer.get(name) for name in ("precision", *limits)}
+    parts |= {"command": command, "layout": LAYOUT, "torch": torch.__version__}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def weight_files(config: Namespace) -> list[str]:
+    """The files that the weights of an evaluation come from."""
+    own = config.model.network.get("init_args") or {}
+    named = [config.ckpt_path, own.get("weights"), own.get("backbone_weights")]
+    return [path for path in named if isinstance(path, str) and Path(path).expanduser().is_file()]
 
 
 def last_checkpoint(run: Path) -> str:

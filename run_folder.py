@@ -98,6 +98,13 @@ def is_new(folder: Path) -> bool:
     return is_first_process() and all(path.name == MARK for path in folder.iterdir())
 
 
+def holds_work(run: Path) -> bool:
+    """Whether a run has something to keep or to go on from, such as a checkpoint, or what was measured of a sample."""
+    kept = ("checkpoints/*.ckpt", "hpc_ckpt_*.ckpt", "predictions/*", "results.json")
+    records = run.glob("records/*.jsonl")
+    return any(any(run.glob(name)) for name in kept) or any(path.read_text().strip() for path in records)
+
+
 def runs_named(runs: Path, name: str) -> list[Path]:
     """The runs of that name, oldest first."""
     return [folder for folder in _numbered(runs, name)[:-1] if folder.is_dir()]

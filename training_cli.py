@@ -1,7 +1,5 @@
 """The commands that need a Trainer: fit, validate, test and predict, on top of LightningCLI."""
 
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -27,24 +25,20 @@ import callbacks
 from callbacks.interruption import Stopped, ending
 from callbacks.whole_files import WholeFiles
 from command_line import FindConfig, Parser, UserError, deepest
-from command_line.kept_config import FILE, SaveConfig, as_list, described, mark, name_of, plain, take_back
+from command_line.kept_config import SaveConfig, as_list, described, mark, take_back
 from datamodules import DataError, DataModule
 from lightning_modules import BatchError, Classifier, NetworkError
 from lightning_modules.first_look import first_look
 from lightning_modules.weights import check_checkpoint
-from reports.files import digest
 from requeueing import tell
-from resuming import last_checkpoint, last_if_any, require_checkpoint, run_of, why_finished
+from resuming import choose_evaluation, choose_run, evaluation_key, why_finished
 from run_folder import (
     RunFolderError,
-    check_name,
+    holds_work,
     is_first_process,
     is_new,
-    newest_run,
     place_checkpoints,
     place_logger,
-    run_folder,
-    run_of_job,
     share,
     shared,
     slurm_job,
@@ -115,15 +109,17 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         config, command = self.config[self.subcommand], str(self.subcommand)
         take_back(config, command, self._arguments)
+        config.runs = os.path.expanduser(config.runs)
+        config.ckpt_path = config.ckpt_path and os.path.expanduser(config.ckpt_path)
         kept = described(config, command)
         TrainingCLI.unstarted = None
         TrainingCLI.first = not Path(config.runs).exists()
         if is_first_process():
-            self.folder = self._choose_run(config) if command == "fit" else self._choose_evaluation(config, command)
+            self.folder, self.key = choose_run(config) if command == "fit" else choose_evaluation(config, command)
             share(self.folder, config.ckpt_path)
         else:
             self.folder, config.ckpt_path = shared(Path(config.runs))
-            self.key = self._evaluation_key(config, command)
+            self.key = evaluation_key(config, command)
         if is_new(self.folder):
             TrainingCLI.unstarted = self.folder
         if config.ckpt_path is not None:
@@ -138,77 +134,12 @@ class TrainingCLI(LightningCLI):
         mark(kept, config)
         self.save_config_kwargs["kept"] = self._kept = kept
 
-    def _names(self, config: Namespace) -> list[str]:
-        """What the run is called, and the protocols that are laid over its config."""
-        own, *protocols = [name_of(Path(str(file))) for file in config.get("config") or ["run"]]
-        name = own if config.name is None else config.name
-        check_name(name)
-        return [name, *protocols]
-
-    def _choose_run(self, config: Namespace) -> Path:
-        """The folder of a fit, another one or that of the checkpoint it goes on from, which is looked up.
-
-        A job that SLURM has requeued goes on where it was, whatever its command says.
-        """
-        runs, name = Path(config.runs), self._names(config)[0]
-        begun = run_of_job(runs, name)
-        if begun is not None:
-            config.ckpt_path = last_if_any(begun)
-            return begun
-        if config.ckpt_path is None:
-            return run_folder(runs, name, lambda _: False)
-        if config.ckpt_path == "last":
-            own = self._newest(config) or runs / name
-        else:
-            own = run_of(Path(config.ckpt_path), runs, name)
-        if own.parent.resolve() != runs.resolve():
-            runs = own.parent
-        folder = run_folder(runs, own.name, lambda run: run.resolve() == own.resolve())
-        if config.ckpt_path == "last":
-            config.ckpt_path = last_if_any(folder)
-        return folder
-
-    def _newest(self, config: Namespace) -> Path | None:
-        """The run that `last` means: the newest of the name, but of a config that a run has kept, that run itself."""
-        file = Path(str((config.get("config") or [""])[0]))
-        if config.name is None and file.name == FILE and (file.parent / "checkpoints").is_dir():
-            return file.parent
-        return newest_run(Path(config.runs), self._names(config)[0])
-
-    def _choose_evaluation(self, config: Namespace, command: str) -> Path:
-        """The folder of an evaluation: another one, or that of the same one which was interrupted."""
-        runs, (name, *protocols) = Path(config.runs), self._names(config)
-        if config.ckpt_path == "last":
-            config.ckpt_path = last_checkpoint(self._newest(config) or runs / name)
-        if config.ckpt_path is not None:
-            require_checkpoint(config.ckpt_path)
-        self.key = self._evaluation_key(config, command)
-        own_name = "_".join([name, *protocols, *([] if protocols and command == "test" else [command])])
-        return run_folder(runs, own_name, lambda run: callbacks.records.unfinished(run, self.key))
-
     @staticmethod
     def _leave_weights_to_the_checkpoint(config: Namespace) -> None:
         """It has all of them, and the normaliser; those that training started from need not be there any more."""
         if config.model.network.class_path == "lightning_modules.Network":
             config.model.network.init_args.weights = config.model.network.init_args.backbone_weights = None
         config.weights_only = True  # tensors and plain containers; else Lightning runs whatever the file says
-
-    @staticmethod
-    def _evaluation_key(config: Namespace, command: str) -> str:
-        """Tells what an evaluation measures: an interrupted one goes on only if all this is the same."""
-        parts = {key: plain(config.get(key)) for key in ("seed_everything", "model", "data", "attack")}
-        options = parts["data"].get("init_args", {})
-        options.pop("num_workers", None)
-        for (
-            name,
-            value,
-        ) in options.items():  # the order of `values` and of ImageFolder's `classes` is that of the classes
-            options[name] = list(value.items()) if isinstance(value, dict) else value
-        parts["files"] = {path: digest(Path(path)) for path in _weight_files(config)}
-        limits = ("limit_val_batches", "limit_test_batches")
-        parts["trainer"] = {name: config.trainer.get(name) for name in ("precision", *limits)}
-        parts |= {"command": command, "layout": callbacks.records.LAYOUT, "torch": torch.__version__}
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @staticmethod
     def _warn_of_an_untrained_network(config: Namespace) -> None:
@@ -245,7 +176,7 @@ class TrainingCLI(LightningCLI):
             super()._run_subcommand(subcommand)
         except (*USER_ERRORS, OSError, SystemExit) as error:  # what ends in a traceback may be looked into
             comes_back = isinstance(error, Stopped) and slurm_job() is not None
-            if folder is not None and not comes_back and not _holds_work(folder):
+            if folder is not None and not comes_back and not holds_work(folder):
                 TrainingCLI.unstarted = folder
             raise
 
@@ -328,17 +259,3 @@ def _line(error: Exception) -> str:
     if "Original Traceback" in message:  # a data loader's worker wraps the message; the last line is ours
         message = re.sub(r"^[\w.]*Error: ", "", message.splitlines()[-1])
     return " ".join(message.split())
-
-
-def _weight_files(config: Namespace) -> list[str]:
-    """The files that the weights of an evaluation come from."""
-    own = config.model.network.get("init_args") or {}
-    named = [config.ckpt_path, own.get("weights"), own.get("backbone_weights")]
-    return [path for path in named if isinstance(path, str) and Path(path).is_file()]
-
-
-def _holds_work(run: Path) -> bool:
-    """Whether a run has something to keep or to go on from, such as a checkpoint, or what was measured of a sample."""
-    kept = ("checkpoints/*.ckpt", "hpc_ckpt_*.ckpt", "predictions/*", "results.json")
-    records = run.glob("records/*.jsonl")
-    return any(any(run.glob(name)) for name in kept) or any(path.read_text().strip() for path in records)
