@@ -234,6 +234,8 @@ def run(args: ArgsType = None) -> TrainingCLI:
         raise UserError(f"{error} Or set WANDB_MODE=offline: the dashboard stays in the run's folder") from error
     except Stopped as stopped:
         tell(stopped)
+        if not is_first_process():
+            sys.exit(0)  # with another status launchers would end the first one, which may have things to finish
         raise
     except (*USER_ERRORS, OSError) as error:
         if os.environ.get("SADDLE_DEBUG"):

@@ -98,6 +98,8 @@ class Checkpoints(ModelCheckpoint):
             return
         if ending.told or due:
             self._keep(trainer, pl_module)
+        if ending.told and trainer.world_size > 1:
+            torch.distributed.barrier(self._group)  # launchers end all processes soon after the first has left
         ending.heed()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -30,6 +30,10 @@ class ExactResume(Callback):
     has left.
     """
 
+    def __init__(self) -> None:
+        self._inside = False
+        """Whether the run goes on inside an epoch."""
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         batch = getattr(datamodule, "batch_size", None)
@@ -44,11 +48,12 @@ class ExactResume(Callback):
             rank_zero_warn(f"seed_everything: the run was begun with seed {seed}, which is kept; not {run_seed()}")
             os.environ["PL_GLOBAL_SEED"] = str(seed)
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
-        if not hasattr(datamodule, "go_on"):  # no order to go on in
-            return
         loop = checkpoint["loops"]["fit_loop"]
         epoch, batches = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]["current"]
-        if epoch["started"] == epoch["processed"]:  # between two epochs
+        self._inside = epoch["started"] != epoch["processed"]
+        if not hasattr(datamodule, "go_on"):  # no order to go on in
+            return
+        if not self._inside:
             datamodule.go_on(epoch["processed"], 0)
             return
         behind = batches["processed"] * (before.get("batch") or datamodule.batch_size * trainer.world_size)
@@ -58,6 +63,14 @@ class ExactResume(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if isinstance(trainer.strategy, DDPStrategy) and hasattr(trainer.strategy.model, "broadcast_buffers"):
             trainer.strategy.model.broadcast_buffers = False  # type: ignore[union-attr]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        sampler = getattr(trainer.train_dataloader, "sampler", None)
+        if self._inside and not hasattr(sampler, "go_on"):
+            rank_zero_warn(
+                "the run goes on inside an epoch, and the training loader has an order of its own: in the rest of this "
+                "epoch samples may come twice or not at all; DataModule.train_dataloader has an order to go on in"
+            )
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         _seed(mix(run_seed(), trainer.current_epoch, batch_idx, trainer.global_rank))

@@ -136,3 +136,19 @@ def test_a_run_keeps_its_seed(fit, monkeypatch, tmp_path):
     with pytest.warns(UserWarning, match="begun with seed 3, which is kept; not 4"):
         resumed = fit("run")
     assert_equal(resumed, undisturbed)
+
+
+def test_a_loader_with_an_order_of_its_own_is_told(make_trainer, noise_loader, pixel_network, tmp_path):
+    def go(*trouble):
+        trainer = make_trainer(
+            callbacks=[ExactResume(), EvaluationDue(), Checkpoints(every_steps=1), *trouble],
+            enable_checkpointing=True,
+            plugins=[WholeFiles()],
+        )
+        last = tmp_path / "checkpoints" / "last.ckpt"
+        trainer.fit(Classifier(pixel_network), noise_loader(2), ckpt_path=last if last.is_file() else None)
+
+    with pytest.raises(RuntimeError, match="lost power"):
+        go(LosesPower("on_train_batch_start", 3))
+    with pytest.warns(UserWarning, match="the training loader has an order of its own"):
+        go()
