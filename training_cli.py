@@ -228,7 +228,8 @@ class TrainingCLI(LightningCLI):
                 "the trained network would not be evaluated; change one of them"
             )
         last = callbacks.LastCheckpoint(self.folder / "checkpoints")
-        always = [last, callbacks.EvaluationDue(), callbacks.Speed(), callbacks.Results(), callbacks.Predictions()]
+        watching = [callbacks.Progress(), callbacks.Speed(), callbacks.ZeroGradients()]
+        always = [last, callbacks.EvaluationDue(), *watching, callbacks.Results(), callbacks.Predictions()]
         if self.subcommand in ("validate", "test"):
             always.append(callbacks.Records(self.key))
             if self._get(self.config_init, "sanity"):

@@ -8,14 +8,16 @@ from callbacks.large_eps import LargeEps
 from callbacks.last_checkpoint import LastCheckpoint
 from callbacks.overfitting_guard import OverfittingGuard
 from callbacks.predictions import Predictions
+from callbacks.progress import Progress
 from callbacks.records import Records
 from callbacks.results import Results
 from callbacks.sanity import SanityGate
 from callbacks.speed import Speed
 from callbacks.synthesis import Synthesis
 from callbacks.weight_averaging import EMA
+from callbacks.zero_gradients import ZeroGradients
 
 __all__ = [
     "EMA", "Attack", "EvaluationDue", "Generation", "Inpainting", "LargeEps", "LastCheckpoint", "OverfittingGuard",
-    "Predictions", "Records", "Results", "SanityGate", "Speed", "Synthesis",
+    "Predictions", "Progress", "Records", "Results", "SanityGate", "Speed", "Synthesis", "ZeroGradients",
 ]  # fmt: skip

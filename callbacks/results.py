@@ -8,15 +8,14 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from callbacks.attack import Attack, run_seed
-from callbacks.overfitting_guard import OverfittingGuard
 from callbacks.records import Records
 from callbacks.sanity import SanityGate
 from callbacks.settings import settings
+from callbacks.stopping import why_stopped
 from callbacks.synthesis import Synthesis
 from callbacks.versions import versions
 from reports.files import ReportError, digest, write_whole
@@ -124,7 +123,7 @@ class Results(Callback):
             "worst": attack.worst,
             "cost": records.cost(),
             "sanity": gate.found(),
-            "stopped": next(filter(None, map(_stopped, callbacks)), None),
+            "stopped": why_stopped(trainer),
             "checkpoint": _named(str(checkpoint)) if checkpoint else None,
             "training": _training(trainer) if fitting else self._trained or _training_of(str(checkpoint or "")),
             "data": type(trainer.datamodule).__name__,  # type: ignore[attr-defined]
@@ -164,13 +163,6 @@ def _training_of(weights: str) -> dict[str, Any] | None:
             train = results["attacks"]["train"]
             return {"run": results["run"], "attack": train, "fraction": None, "warm_up": None, "epochs": None}
     return None
-
-
-def _stopped(callback: Callback) -> str | None:
-    """Why a callback ended training early."""
-    if isinstance(callback, EarlyStopping):
-        return callback.stopping_reason_message if callback.stopped_epoch else None
-    return callback.stopped if isinstance(callback, OverfittingGuard) else None
 
 
 def _spare(path: Path, content: dict[str, Any]) -> bool:
