@@ -68,7 +68,8 @@ def error_of(capsys, *args):
 
 def test_fit_then_validate_test_and_resume():
     main(["fit", *QUICK])
-    assert {path.name for path in Path("runs/quickstart").iterdir()} == {"checkpoints", "config.yaml", "results.json"}
+    kept = {"checkpoints", "config.yaml", "progress.json", "results.json"}
+    assert {path.name for path in Path("runs/quickstart").iterdir()} == kept
     fitted = results("quickstart")
     assert set(fitted["metrics"]) == {"clean", "pgd"}
     assert (fitted["epochs"], fitted["steps"]) == (2, 4)
@@ -186,6 +187,16 @@ def test_predict_writes_label_maps_of_the_images_own_size():
         with Image.open(path) as image, Image.open(predictions / name) as label:
             assert label.size == image.size
             assert label.mode == "P" and max(label.tobytes()) < 5
+
+
+def test_status_says_what_runs_did(capsys):
+    main(["fit", *QUICK])
+    main(["test", *QUICK, "--ckpt_path", "last"])
+    capsys.readouterr()
+    main(["status"])
+    out = capsys.readouterr().out
+    assert len(re.findall(r"finished \d+ s ago", out)) == 2
+    assert "quickstart_test" in out and "4 of 4" in out and "mIoU: clean" in out
 
 
 def test_report_compares_runs(capsys):
