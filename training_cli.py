@@ -218,6 +218,12 @@ class TrainingCLI(LightningCLI):
                 TrainingCLI.unstarted = folder
             raise
 
+    def after_fit(self) -> None:
+        """A run that has gone wrong ends with its reason and exit status 2, once all is written."""
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, callbacks.Divergence) and callback.stopped:
+                raise UserError(f"{self.folder}: {callback.stopped}")
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add what every run has: checkpoints to go on from, speed, results; predictions are written by `predict`."""
         config = self._get(self.config_init, "trainer")
@@ -228,7 +234,7 @@ class TrainingCLI(LightningCLI):
                 "the trained network would not be evaluated; change one of them"
             )
         last = callbacks.LastCheckpoint(self.folder / "checkpoints")
-        watching = [callbacks.Progress(), callbacks.Speed(), callbacks.ZeroGradients()]
+        watching = [callbacks.Progress(), callbacks.Divergence(), callbacks.Speed(), callbacks.ZeroGradients()]
         always = [last, callbacks.EvaluationDue(), *watching, callbacks.Results(), callbacks.Predictions()]
         if self.subcommand in ("validate", "test"):
             always.append(callbacks.Records(self.key))
