@@ -234,7 +234,8 @@ class TrainingCLI(LightningCLI):
                 "the trained network would not be evaluated; change one of them"
             )
         last = callbacks.LastCheckpoint(self.folder / "checkpoints")
-        watching = [callbacks.Progress(), callbacks.Divergence(), callbacks.Speed(), callbacks.ZeroGradients()]
+        watching = [callbacks.Progress(), callbacks.Divergence(), callbacks.Dashboard()]
+        watching += [callbacks.Speed(), callbacks.ZeroGradients()]
         always = [last, callbacks.EvaluationDue(), *watching, callbacks.Results(), callbacks.Predictions()]
         if self.subcommand in ("validate", "test"):
             always.append(callbacks.Records(self.key))

@@ -1,6 +1,7 @@
 """What happens around the steps: the attack, the synthesis tasks, the gallery, the results file."""
 
 from callbacks.attack import Attack
+from callbacks.dashboard import Dashboard
 from callbacks.divergence import Divergence
 from callbacks.evaluation_due import EvaluationDue
 from callbacks.generation import Generation
@@ -19,7 +20,7 @@ from callbacks.weight_averaging import EMA
 from callbacks.zero_gradients import ZeroGradients
 
 __all__ = [
-    "EMA", "Attack", "Divergence", "EvaluationDue", "Generation", "Inpainting", "LargeEps", "LastCheckpoint",
-    "OverfittingGuard", "Predictions", "Progress", "Records", "Results", "SanityGate", "Speed", "Synthesis",
-    "ZeroGradients",
+    "EMA", "Attack", "Dashboard", "Divergence", "EvaluationDue", "Generation", "Inpainting", "LargeEps",
+    "LastCheckpoint", "OverfittingGuard", "Predictions", "Progress", "Records", "Results", "SanityGate", "Speed",
+    "Synthesis", "ZeroGradients",
 ]  # fmt: skip
