@@ -1,11 +1,11 @@
-"""The door: `cli.py fit|validate|test|predict --config NAME.yaml`, and `report` and `convert`."""
+"""The door: `cli.py fit|validate|test|predict --config NAME.yaml`, and `report`, `status` and `convert`."""
 
 import difflib
 import os
 import signal
 import sys
 
-COMMANDS = ("fit", "validate", "test", "predict", "report", "convert")
+COMMANDS = ("fit", "validate", "test", "predict", "report", "status", "convert")
 
 
 def main(args: list[str] | None = None) -> None:
@@ -38,6 +38,10 @@ def _run(arguments: list[str], args: list[str] | None) -> None:
         from reports.comparison import main as report
 
         report(arguments[1:])
+    elif command == "status":
+        from reports.status import main as status
+
+        status(arguments[1:])
     elif command == "convert":
         from lightning_modules.weights import main as convert
 

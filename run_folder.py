@@ -133,6 +133,7 @@ def place_logger(logger: Any, folder: Path) -> None:
     if logger.class_path.endswith("WandbLogger"):
         options.name = options.get("name") or folder.name
         options.id = _wandb_id(folder, options.get("id"))
+        options.resume = options.get("resume") or "allow"  # the parser says null in place of Lightning's own default
 
 
 def _wandb_id(folder: Path, given: str | None) -> str:

@@ -180,6 +180,12 @@ class TrainingCLI(LightningCLI):
                 TrainingCLI.unstarted = folder
             raise
 
+    def after_fit(self) -> None:
+        """A run that has gone wrong ends with its reason and exit status 2, once all is written."""
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, callbacks.Divergence) and callback.stopped:
+                raise UserError(f"{self.folder}: {callback.stopped}")
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add what every run has: checkpoints to go on from, speed, results; predictions are written by `predict`."""
         config = self._get(self.config_init, "trainer")
@@ -189,7 +195,9 @@ class TrainingCLI(LightningCLI):
                 f"trainer.max_epochs {epochs} is no multiple of check_val_every_n_epoch {every}: "
                 "the trained network would not be evaluated; change one of them"
             )
-        always = [callbacks.ExactResume(), callbacks.EvaluationDue(), callbacks.Speed(), callbacks.Results()]
+        watching = [callbacks.Progress(), callbacks.Divergence(), callbacks.Dashboard()]
+        watching += [callbacks.Speed(), callbacks.ZeroGradients()]
+        always = [callbacks.ExactResume(), callbacks.EvaluationDue(), *watching, callbacks.Results()]
         always.append(callbacks.Predictions())
         if self.subcommand in ("validate", "test"):
             always.append(callbacks.Records(self.key))

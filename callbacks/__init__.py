@@ -2,6 +2,8 @@
 
 from callbacks.attack import Attack
 from callbacks.checkpoints import Checkpoints
+from callbacks.dashboard import Dashboard
+from callbacks.divergence import Divergence
 from callbacks.evaluation_due import EvaluationDue
 from callbacks.exact_resume import ExactResume
 from callbacks.generation import Generation
@@ -9,14 +11,17 @@ from callbacks.inpainting import Inpainting
 from callbacks.large_eps import LargeEps
 from callbacks.overfitting_guard import OverfittingGuard
 from callbacks.predictions import Predictions
+from callbacks.progress import Progress
 from callbacks.records import Records
 from callbacks.results import Results
 from callbacks.sanity import SanityGate
 from callbacks.speed import Speed
 from callbacks.synthesis import Synthesis
 from callbacks.weight_averaging import EMA
+from callbacks.zero_gradients import ZeroGradients
 
 __all__ = [
-    "EMA", "Attack", "Checkpoints", "EvaluationDue", "ExactResume", "Generation", "Inpainting", "LargeEps",
-    "OverfittingGuard", "Predictions", "Records", "Results", "SanityGate", "Speed", "Synthesis",
+    "EMA", "Attack", "Checkpoints", "Dashboard", "Divergence", "EvaluationDue", "ExactResume", "Generation",
+    "Inpainting", "LargeEps", "OverfittingGuard", "Predictions", "Progress", "Records", "Results", "SanityGate",
+    "Speed", "Synthesis", "ZeroGradients",
 ]  # fmt: skip

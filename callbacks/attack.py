@@ -193,10 +193,16 @@ def _require_arguments(place: str, attack: AnyAttack | None) -> None:
         ) from None
 
 
+def is_step(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether the optimizer steps after this training batch."""
+    return trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+
+
 def is_logged(trainer: Trainer, batch_idx: int) -> bool:
-    """Whether the loggers are fed after this training batch."""
+    """Whether the loggers are fed after this training batch: Lightning counts the optimizer steps of all epochs."""
     every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-    return every > 0 and (batch_idx + 1) % every == 0
+    step = trainer.fit_loop.epoch_loop._batches_that_stepped + 1
+    return every > 0 and step % every == 0 and is_step(trainer, batch_idx)
 
 
 def wait_for(device: torch.device) -> None:

@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from callbacks.attack import Attack, run_seed
-from callbacks.overfitting_guard import OverfittingGuard
 from callbacks.records import Records
 from callbacks.sanity import SanityGate
 from callbacks.settings import settings
+from callbacks.stopping import why_stopped
 from callbacks.synthesis import Synthesis
 from callbacks.trained import KEY, check_attack, check_classes, classes_of, training, training_of
 from callbacks.versions import versions
@@ -123,7 +122,7 @@ class Results(Callback):
             "worst": attack.worst,
             "cost": records.cost(),
             "sanity": gate.found(),
-            "stopped": next(filter(None, map(_stopped, callbacks)), None),
+            "stopped": why_stopped(trainer),
             "checkpoint": _named(str(checkpoint)) if checkpoint else None,
             "training": {name: value for name, value in (trained or {}).items() if name != "classes"} or None,
             "data": type(trainer.datamodule).__name__,  # type: ignore[attr-defined]
@@ -134,13 +133,6 @@ class Results(Callback):
             "seconds": round(time.monotonic() - self._started, 1),
             "versions": self._versions,
         }
-
-
-def _stopped(callback: Callback) -> str | None:
-    """Why a callback ended training early."""
-    if isinstance(callback, EarlyStopping):
-        return callback.stopping_reason_message if callback.stopped_epoch else None
-    return callback.stopped if isinstance(callback, OverfittingGuard) else None
 
 
 def _spare(path: Path, content: dict[str, Any]) -> bool:

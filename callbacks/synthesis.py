@@ -130,10 +130,14 @@ class Synthesis(Callback, ABC):
                 paintings.append(painting)
             return paintings
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def is_due(self, trainer: Trainer) -> bool:
+        """Whether it paints at the end of this evaluation."""
         last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         due = (trainer.current_epoch + 1) % self.every_n_epochs == 0 or last or trainer.state.fn != TrainerFn.FITTING
-        if due and not trainer.sanity_checking:
+        return due and not trainer.sanity_checking
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.is_due(trainer):
             self._paint(trainer, pl_module, trainer.val_dataloaders)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

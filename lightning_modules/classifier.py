@@ -124,9 +124,9 @@ class Classifier(LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         values = self.loss(self.network, batch)
-        loss = look_at_loss(values, len(batch["image"]), self.trainer.global_step)
+        loss = look_at_loss(values, len(batch["image"]))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
-        return loss
+        return loss * (1 + 0 * loss.detach())  # of NaN and infinity no process gets a gradient that is a number
 
     def on_train_epoch_end(self) -> None:
         loop = self.trainer.fit_loop.epoch_loop

@@ -95,7 +95,9 @@ def _is_void(batch: dict[str, Any]) -> bool:
 def _loss(module: Classifier, batch: dict[str, Any]) -> None:
     module.train()
     batch = {**batch, "clean": batch["image"]}  # as if attacked
-    look_at_loss(module.loss(module.network, batch), len(batch["image"]), step=0)
+    loss = look_at_loss(module.loss(module.network, batch), len(batch["image"]))
+    if not loss.isfinite():
+        raise BatchError(f"the training loss is {loss.item()} before the first step: look at the data and the loss")
 
 
 def _logits(module: Classifier, batch: dict[str, Any], classes: int) -> None:

@@ -2,14 +2,13 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from reports.files import ReportError
 from reports.gallery import is_ours, write_page
 from reports.measurements import compare
 from reports.results import read_runs
-from reports.table import FORMATS
+from reports.table import FORMATS, say
 
 
 def main(args: list[str]) -> None:
@@ -27,13 +26,13 @@ def main(args: list[str]) -> None:
     runs = [run for run in runs if not _is_ours(run)] or runs  # `runs/*` has the page of the last time
     page = _page(options.output or runs[0].parent / "report.html")
     table = compare(read_runs(runs)).text(options.format)
-    _say(table)
+    say(table)
     try:
         write_page(runs, page)
     except OSError as error:
         raise ReportError(f"{page}: cannot be written ({error.strerror}); name another page with --output") from None
     if options.format == "terminal":
-        _say(f"Gallery: {page}")
+        say(f"Gallery: {page}")
 
 
 def _page(path: Path) -> Path:
@@ -58,15 +57,3 @@ def _resolved(path: Path) -> Path:
         return path.resolve()
     except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a name that cannot be
         raise ReportError(f"{path}: no such path ({error})") from None
-
-
-def _say(text: str) -> None:
-    """Print; a reader that has seen enough is no error, and what a terminal cannot show becomes a question mark."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again when it ends
-    except OSError as error:
-        raise ReportError(f"the table cannot be printed: {error.strerror}") from None

@@ -1,18 +1,14 @@
 """The results file of a run: looked at once, so that tables, curves and pages need not look."""
 
-import math
 import os
-import reprlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from reports.files import ReportError, read_json
 from reports.intervals import Interval, wilson
-from reports.wording import as_number, attack_text, printable
-
-MANY = 1e15
-"""More than there is to count."""
+from reports.values import as_dict, as_list, boolean, count, dicts, number, odd, perhaps, share, text, texts
+from reports.wording import attack_text, printable
 
 
 @dataclass
@@ -102,44 +98,46 @@ def _names(runs: list[Path]) -> list[str]:
 
 def _measured(content: Any) -> Measured:
     """Raises ValueError, with the key, at a value of another kind than a run writes."""
-    top = _dict(content, "it")
+    top = as_dict(content, "it")
     if not isinstance(top.get("metrics"), dict):
         raise ValueError("it has no metrics")
-    metrics = {name: _metrics(values, f"metrics.{name}") for name, values in _dict(top["metrics"], "metrics").items()}
-    settings = dict(_dict(top.get("attacks"), "attacks"))
-    cost = _dicts(top.get("cost"), "cost")
-    sanity = _dict(top.get("sanity"), "sanity")
-    checks = [_check(each) for each in _list(sanity.get("checks"), "sanity.checks")]
+    metrics = {name: _metrics(values, f"metrics.{name}") for name, values in as_dict(top["metrics"], "metrics").items()}
+    settings = dict(as_dict(top.get("attacks"), "attacks"))
+    cost = dicts(top.get("cost"), "cost")
+    sanity = as_dict(top.get("sanity"), "sanity")
+    checks = [_check(each) for each in as_list(sanity.get("checks"), "sanity.checks")]
     failed = [(name, found) for name, passed, found in checks if not passed]
-    passed = _bool(sanity.get("passed", not failed), "sanity.passed")
+    passed = boolean(sanity.get("passed", not failed), "sanity.passed")
     return Measured(
-        command=_text(top.get("command"), "command"),
-        data=_text(top.get("data"), "data"),
+        command=text(top.get("command"), "command"),
+        data=text(top.get("data"), "data"),
         metrics=metrics,
         training=_training(top, settings),
         settings={name: each for name, each in settings.items() if name != "train"},
-        worst={name: _texts(each, f"worst.{name}") for name, each in _dict(top.get("worst"), "worst").items()},
+        worst={name: texts(each, f"worst.{name}") for name, each in as_dict(top.get("worst"), "worst").items()},
         cost={name: pair for name, values in cost.items() if (pair := _cost(values, f"cost.{name}")) is not None},
         synthesis={
-            task: {name: _number(value, f"synthesis.{task}.{name}") for name, value in scores.items()}
-            for task, scores in _dicts(top.get("synthesis"), "synthesis").items()
+            task: {name: number(value, f"synthesis.{task}.{name}") for name, value in scores.items()}
+            for task, scores in dicts(top.get("synthesis"), "synthesis").items()
         },
         trusted=passed and not failed,
         failed=failed,
-        image_size=" x ".join(f"{_count(side, 'image_size'):g}" for side in _list(top.get("image_size"), "image_size")),
-        seed="" if top.get("seed") is None else f"{_number(top['seed'], 'seed'):.0f}",
+        image_size=" x ".join(
+            f"{count(side, 'image_size'):g}" for side in as_list(top.get("image_size"), "image_size")
+        ),
+        seed="" if top.get("seed") is None else f"{number(top['seed'], 'seed'):.0f}",
     )
 
 
 def _metrics(values: Any, key: str) -> Metrics:
-    values = _dict(values, key)
+    values = as_dict(values, key)
     found = Metrics(
-        accuracy=_share(values.get("accuracy"), f"{key}.accuracy"),
-        miou=_share(values.get("miou"), f"{key}.miou"),
+        accuracy=share(values.get("accuracy"), f"{key}.accuracy"),
+        miou=share(values.get("miou"), f"{key}.miou"),
         accuracy_interval=_interval(values.get("accuracy_interval"), f"{key}.accuracy_interval"),
         miou_interval=_interval(values.get("miou_interval"), f"{key}.miou_interval"),
-        samples=None if values.get("samples") is None else _count(values["samples"], f"{key}.samples"),
-        labels={name: _count(n, f"{key}.labels") for name, n in _dict(values.get("labels"), f"{key}.labels").items()},
+        samples=perhaps(values.get("samples"), f"{key}.samples"),
+        labels={name: count(n, f"{key}.labels") for name, n in as_dict(values.get("labels"), f"{key}.labels").items()},
     )
     if found.accuracy_interval is None and found.accuracy is not None and found.samples and "miou" not in values:
         found.accuracy_interval = wilson(found.accuracy, found.samples)  # of image-level labels
@@ -148,7 +146,7 @@ def _metrics(values: Any, key: str) -> Metrics:
 
 def _training(top: dict[str, Any], settings: dict[str, Any]) -> str:
     if "training" in top:
-        training = _dict(top["training"], "training")
+        training = as_dict(top["training"], "training")
         if "attack" not in training:
             return ""
         attack = training["attack"]
@@ -158,8 +156,8 @@ def _training(top: dict[str, Any], settings: dict[str, Any]) -> str:
         return ""
     if attack is None:
         return "standard training"
-    fraction = _share(training.get("fraction"), "training.fraction")
-    warm_up = 0 if training.get("warm_up") is None else _number(training["warm_up"], "training.warm_up")
+    fraction = share(training.get("fraction"), "training.fraction")
+    warm_up = 0 if training.get("warm_up") is None else number(training["warm_up"], "training.warm_up")
     parts = [attack_text(attack) or "an attack"]
     parts += [f"{100 * fraction:.3g} % of the images"] if fraction not in (None, 1) else []
     parts += [f"warm-up of {warm_up:g} epochs"] if warm_up else []
@@ -167,8 +165,8 @@ def _training(top: dict[str, Any], settings: dict[str, Any]) -> str:
 
 
 def _check(value: Any) -> tuple[str, bool, str]:
-    check, key = _dict(value, "sanity.checks"), "sanity.checks.passed"
-    return str(check.get("name", "a check")), _bool(check.get("passed"), key), str(check.get("found", ""))
+    check, key = as_dict(value, "sanity.checks"), "sanity.checks.passed"
+    return str(check.get("name", "a check")), boolean(check.get("passed"), key), str(check.get("found", ""))
 
 
 def _cost(values: dict[str, Any], key: str) -> tuple[float, float] | None:
@@ -176,60 +174,14 @@ def _cost(values: dict[str, Any], key: str) -> tuple[float, float] | None:
     names = ("forwards", "backwards")
     if any(values.get(name) is None for name in names):
         return None
-    forwards, backwards = (_count(values[name], f"{key}.{name}") for name in names)
+    forwards, backwards = (count(values[name], f"{key}.{name}") for name in names)
     return forwards, backwards
 
 
-def _number(value: Any, key: str, what: str = "a number") -> float:
-    number = as_number(value)
-    return _odd(value, key, what) if number is None else number
-
-
-def _count(value: Any, key: str) -> float:
-    number = _number(value, key)
-    return number if 0 <= number < MANY else _odd(value, key, "a count")
-
-
-def _share(value: Any, key: str) -> float | None:
-    """A fraction of 1; NaN is what there is where nothing could be measured."""
-    number = math.nan if value is None else _number(value, key, "a fraction of 1")
-    if math.isnan(number):
-        return None
-    return number if 0 <= number <= 1 else _odd(value, key, "a fraction of 1")
-
-
 def _interval(value: Any, key: str) -> Interval | None:
-    ends = [_share(end, key) for end in _list(value, key)]
+    ends = [share(end, key) for end in as_list(value, key)]
     if not ends:
         return None
     if len(ends) != 2 or ends[0] is None or ends[1] is None or ends[0] > ends[1]:
-        return _odd(value, key, "two fractions of 1 in order")
+        return odd(value, key, "two fractions of 1 in order")
     return ends[0], ends[1]
-
-
-def _dict(value: Any, key: str) -> dict[str, Any]:
-    return {} if value is None else value if isinstance(value, dict) else _odd(value, key, "an object")
-
-
-def _dicts(value: Any, key: str) -> dict[str, dict[str, Any]]:
-    return {name: _dict(each, f"{key}.{name}") for name, each in _dict(value, key).items()}
-
-
-def _list(value: Any, key: str) -> list[Any]:
-    return [] if value is None else value if isinstance(value, list) else _odd(value, key, "a list")
-
-
-def _texts(value: Any, key: str) -> list[str]:
-    return [_text(each, key) for each in _list(value, key)]
-
-
-def _text(value: Any, key: str) -> str:
-    return "" if value is None else value if isinstance(value, str) else _odd(value, key, "a text")
-
-
-def _bool(value: Any, key: str) -> bool:
-    return value if isinstance(value, bool) else _odd(value, key, "true or false")
-
-
-def _odd(value: Any, key: str, what: str) -> Any:
-    raise ValueError(f"{key} is {reprlib.repr(value)}, not {what}")

@@ -1,9 +1,13 @@
 """A table of texts, written for a terminal, for Markdown or for LaTeX."""
 
+import os
 import re
+import sys
 from dataclasses import dataclass, field
 
 from tabulate import tabulate
+
+from reports.files import ReportError
 
 FORMATS = {"terminal": "rounded_outline", "markdown": "github", "latex": "latex_booktabs"}
 """Our names of formats, and tabulate's."""
@@ -36,3 +40,15 @@ class Comparison:
 def _markdown(text: str) -> str:
     """A text that Markdown shows as it is; a `_` inside a word means nothing there."""
     return re.sub(r"([\\`*|<>&~$]|\](?=[(\[:])|(?<!\w)_|_(?!\w))", r"\\\1", text)
+
+
+def say(text: str) -> None:
+    """Print; a reader that has seen enough is no error, and what a terminal cannot show becomes a question mark."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again when it ends
+    except OSError as error:
+        raise ReportError(f"the table cannot be printed: {error.strerror}") from None

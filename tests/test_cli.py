@@ -68,7 +68,8 @@ def error_of(capsys, *args):
 
 def test_fit_then_validate_test_and_resume():
     main(["fit", *QUICK])
-    assert {path.name for path in Path("runs/quickstart").iterdir()} == {"checkpoints", "config.yaml", "results.json"}
+    kept = {"checkpoints", "config.yaml", "progress.json", "results.json"}
+    assert {path.name for path in Path("runs/quickstart").iterdir()} == kept
     fitted = results("quickstart")
     assert set(fitted["metrics"]) == {"clean", "pgd"}
     assert (fitted["epochs"], fitted["steps"]) == (2, 4)
@@ -186,6 +187,49 @@ def test_predict_writes_label_maps_of_the_images_own_size():
         with Image.open(path) as image, Image.open(predictions / name) as label:
             assert label.size == image.size
             assert label.mode == "P" and max(label.tobytes()) < 5
+
+
+LATE = """
+from torch import Tensor, nn
+from lightning_modules.losses import CrossEntropyLoss
+
+calls = 0
+
+
+def loss(network: nn.Module, batch: dict) -> Tensor:
+    global calls
+    calls += 1
+    return CrossEntropyLoss()(network, batch) * (float("nan") if calls == 5 else 1)
+"""
+"""Once for the first look, then NaN at step 3, counted from 0, the second of the second epoch."""
+
+
+def test_a_run_that_diverges_ends_with_its_reason_and_its_checkpoint_stays(capsys, tmp_path, monkeypatch):
+    Path("late_nan.py").write_text(LATE)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SystemExit) as ended, pytest.warns(UserWarning, match="The run is stopped"):
+        main(["fit", *QUICK, "--model.loss", "late_nan.loss", "--trainer.max_epochs", "9"])
+    assert ended.value.code == 2
+    why = results("quickstart")["stopped"]
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert line == f"error: runs/quickstart: {why}" and "is no number at step 3; what was measured is of step 2" in why
+    checkpoints = Path("runs/quickstart/checkpoints")
+    assert torch.load(checkpoints / "last.ckpt", weights_only=True)["global_step"] == 2
+    assert (checkpoints / "before_divergence.ckpt").samefile(checkpoints / "last.ckpt")
+    main(["status"])
+    assert f"s ago: {why[:20]}" in capsys.readouterr().out
+    main(["fit", *QUICK, "--trainer.max_epochs", "9", "--ckpt_path", "last"])
+    assert results("quickstart")["steps"] == 18 and results("quickstart")["stopped"] is None
+
+
+def test_status_says_what_runs_did(capsys):
+    main(["fit", *QUICK])
+    main(["test", *QUICK, "--ckpt_path", "last"])
+    capsys.readouterr()
+    main(["status"])
+    out = capsys.readouterr().out
+    assert len(re.findall(r"finished \d+ s ago", out)) == 2
+    assert "quickstart_test" in out and "4 of 4" in out and "mIoU: clean" in out
 
 
 def test_report_compares_runs(capsys):

@@ -115,3 +115,31 @@ def test_the_overfitting_guard_stops_all_processes_together(tmp_path, monkeypatc
     assert "fell from 1.000 to 0.500 in epoch 1" in found["stopped"]
     kept = torch.load(tmp_path / "runs/quickstart/checkpoints/before_overfitting.ckpt", weights_only=True)
     assert kept["epoch"] == 0 and "current_model_state" in kept
+
+
+ONE_BAD_LOSS = """
+import os
+from torch import Tensor, nn
+from lightning_modules.losses import CrossEntropyLoss
+
+calls = 0
+
+
+def loss(network: nn.Module, batch: dict) -> Tensor:
+    global calls
+    calls += 1
+    values = CrossEntropyLoss()(network, batch)
+    return values * float("nan") if calls == 4 and os.environ.get("LOCAL_RANK") == "1" else values
+"""
+"""Once for the first look, and at step 2, counted from 0, NaN in the second process."""
+
+
+def test_a_loss_that_is_nan_in_one_process_ends_both(tmp_path, monkeypatch):
+    (tmp_path / "bad.py").write_text(ONE_BAD_LOSS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    args = ["--model.loss", "bad.loss", "--trainer.callbacks", "[]", "--trainer.logger", "false"]
+    with pytest.raises(AssertionError, match="is no number at step 2"):  # of the exit status
+        in_two_processes(tmp_path, "fit", *args, "--trainer.max_epochs", "4", "--data.val_samples", "7")
+    found = results(tmp_path, "quickstart")
+    assert "is no number at step 2" in found["stopped"] and found["steps"] == 3
+    assert not (tmp_path / "runs/quickstart/checkpoints/before_divergence.ckpt").exists(), "nothing was evaluated"

@@ -1,7 +1,10 @@
 import time
 
+import pytest
 import torch
+from lightning.pytorch import Callback
 from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.profilers import SimpleProfiler
 from torch import nn
 
 from callbacks import Attack, Speed
@@ -33,6 +36,7 @@ def test_speed_and_the_attacks_share_are_logged(make_trainer, noise_loader):
     rows = [row for row in logger.rows if "speed/attack_share" in row]
     assert len(rows) == 2
     for row in rows:
+        assert 0 <= row["speed/data_share"] < 0.3 and 0.01 < row["speed/memory_gib"] < 64
         assert 0.5 < row["speed/attack_share"] < 0.9
         assert 0 < row["speed/images_per_second"] < 2 / 0.08
 
@@ -45,3 +49,42 @@ def test_without_an_attack_there_is_no_share(make_trainer, noise_loader):
     )
     rows = [row for row in logger.rows if "speed/images_per_second" in row]
     assert len(rows) == 2 and all("speed/attack_share" not in row for row in rows)
+
+
+class Late(Callback):
+    """Takes its time where nothing is trained."""
+
+    def on_validation_epoch_end(self, trainer, pl_module):
+        time.sleep(0.3)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_waiting_for_data_counts_and_evaluation_does_not(make_trainer, noise_loader, accumulate):
+    loader = noise_loader(2, length=8)
+    noise = type(loader.dataset)
+
+    class Slow(noise):
+        def __getitem__(self, index):
+            time.sleep(0.02)
+            return super().__getitem__(index)
+
+    loader.dataset.__class__ = Slow
+    logger = Scalars()
+    options = {"max_epochs": 3, "val_check_interval": 2, "num_sanity_val_steps": 0, "log_every_n_steps": 3}
+    trainer = make_trainer(callbacks=[Speed(), Late()], logger=logger, accumulate_grad_batches=accumulate, **options)
+    trainer.fit(Classifier(nn.Conv2d(3, 3, 1)), loader, noise_loader(4, length=4))
+    rows = [row for row in logger.rows if "speed/data_share" in row]
+    assert len(rows) == 4 // accumulate
+    for row in rows:
+        assert 0.7 < row["speed/data_share"] <= 1
+        assert 30 < row["speed/images_per_second"] < 50, "2 in 40 ms and a little"
+    assert sum("train/loss" in row for row in logger.rows) == len(rows), "at the steps that Lightning logs"
+
+
+def test_a_profiler_that_is_asked_for_stays(make_trainer, noise_loader):
+    logger, profiler = Scalars(), SimpleProfiler()
+    make_trainer(callbacks=[Speed()], logger=logger, log_every_n_steps=1, profiler=profiler).fit(
+        Classifier(nn.Conv2d(3, 3, 1)), noise_loader()
+    )
+    assert len(profiler.recorded_durations["run_training_batch"]) == 2
+    assert [row for row in logger.rows if "speed/memory_gib" in row and "speed/data_share" not in row]

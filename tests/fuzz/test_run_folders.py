@@ -41,6 +41,7 @@ def test_odd_results_are_reported_or_told(whole, tmp_path, capsys, case):
     path.write_text(json.dumps(tree))
     form = draw.choice(("terminal", "markdown", "latex"))
     command(capsys, "report", "runs/tiny", "runs/tiny_test", "--format", form)
+    assert not command(capsys, "status")
 
 
 @pytest.mark.parametrize("case", cases("folder"))
@@ -53,6 +54,7 @@ def test_an_accident_in_a_run(whole, tmp_path, capsys, case):
     expected = json.loads(Path("runs/tiny_test/results.json").read_text())["metrics"]
     what = break_folder(Path("runs"), draw)
     before = {path: path.read_bytes() for path in Path("runs").rglob("*") if path.is_file() and not path.is_fifo()}
+    assert not command(capsys, "status")
     do = draw.choice(("report", "test", "fit"))
     if do == "report":
         command(capsys, "report", "runs/tiny", "runs/tiny_test")

@@ -184,17 +184,15 @@ WEIGHT = torch.nn.Parameter(torch.ones(4))
         (None, ("a NoneType, not",)),
         (1.5, ("a float, not",)),
         (torch.ones(4), ("the loss has no gradient to the weights",)),
-        (WEIGHT * float("nan"), ("the training loss is nan at step 7", "was not trained on")),
-        (WEIGHT / torch.tensor([1, 1, 1, 0]), ("the training loss is inf at step 7",)),
     ],
 )
 def test_a_loss_that_breaks_the_contract_is_told_in_one_line(values, parts):
     with pytest.raises(BatchError, match=one_line(*parts)):
-        look_at_loss(values, 4, 7)
+        look_at_loss(values, 4)
 
 
 def test_a_losss_mean_is_what_is_trained_on():
-    assert look_at_loss(WEIGHT * torch.arange(4), 4, 0) == 1.5
+    assert look_at_loss(WEIGHT * torch.arange(4), 4) == 1.5
 
 
 # Loaders.
