@@ -1,5 +1,6 @@
 """A job that ends before its run does: what is said of it, and how SLURM is asked to start it again."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,8 @@ def tell(stopped: Stopped) -> None:
     elif shutil.which("scontrol") is None:  # in a container, as a rule
         _say(f"job {job} is to be requeued by its script, which sees exit status {stopped.code}: no scontrol here")
     else:
+        array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+        job = f"{array}_{task}" if array else job  # an array's task by its own number may mean all of them
         done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
         why = " ".join(done.stderr.split())
         _say(f"job {job} could not be requeued: {why}" if done.returncode else f"job {job} is requeued and will go on")

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from torch import nn
 
 from attacks import FGSM, L2, PGD, Linf
-from callbacks import Attack, Divergence, LastCheckpoint, Results
+from callbacks import Attack, Checkpoints, Divergence, Results
 from callbacks.divergence import BLOCK
 from lightning_modules import Classifier
 from lightning_modules.losses import CrossEntropyLoss
@@ -171,7 +171,7 @@ def test_an_explosion(means, told):
 
 def test_a_loss_that_explodes_ends_the_run(make_trainer, noise_loader, tmp_path):
     guard, module = Divergence(), classifier(Sudden(1e3, 150), lr=0.0)
-    last = LastCheckpoint(tmp_path / "checkpoints")
+    last = Checkpoints()
     options = {"max_epochs": 9, "enable_checkpointing": True, "check_val_every_n_epoch": 2}
     with pytest.warns(UserWarning, match="the training loss exploded"):
         make_trainer(callbacks=[guard, last, Results()], **options).fit(
@@ -243,13 +243,13 @@ def test_what_it_has_seen_survives_a_resume(make_trainer, noise_loader, tmp_path
 def test_the_checkpoint_of_the_last_evaluation_is_kept(make_trainer, noise_loader, tmp_path, monkeypatch, links):
     if not links:
         monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError()))
-    last, guard = LastCheckpoint(tmp_path / "checkpoints"), Divergence()
+    last, guard = Checkpoints(), Divergence()
     trainer = make_trainer(callbacks=[guard, last], enable_checkpointing=True, max_epochs=3)
     trainer.fit(classifier(), noise_loader(), noise_loader())
     kept, newest = tmp_path / KEPT, tmp_path / "checkpoints" / "last.ckpt"
     assert torch.load(kept, weights_only=True)["global_step"] == 4
     assert torch.load(newest, weights_only=True)["global_step"] == 6
-    assert {path.name for path in kept.parent.iterdir()} == {"last.ckpt", "before_divergence.ckpt"}
+    assert {path.name for path in kept.parent.iterdir()} == {"last.ckpt", "previous.ckpt", "before_divergence.ckpt"}
 
 
 def test_without_a_checkpoint_there_is_nothing_to_keep(make_trainer, noise_loader, tmp_path):
