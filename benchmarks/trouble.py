@@ -10,6 +10,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -81,9 +82,9 @@ class Trouble(Callback):
         paint, save, keep_names = Synthesis._paint, torch.save, callbacks.whole_files.keep_names
         write_results, read = callbacks.results.write_whole, Flipped.__getitem__
 
-        def painting(*args: Any) -> None:
+        def painting(*args: Any, **kwargs: Any) -> None:
             self.painting = True
-            paint(*args)
+            paint(*args, **kwargs)
             self.painting = False
 
         def writing(content: Any, file: Any) -> None:
@@ -103,11 +104,12 @@ class Trouble(Callback):
             write_results(path, content)
 
         def reading(samples: Flipped, index: int) -> dict[str, Any]:
-            if (get_worker_info() or samples).id == 0:  # type: ignore[union-attr]
+            if (get_worker_info() or samples).id == 0:
                 self.come_by("reading")
             return read(samples, index)
 
-        Synthesis._paint, torch.save = painting, writing  # type: ignore[method-assign, assignment]
+        Synthesis._paint = painting  # type: ignore[method-assign]
+        callbacks.whole_files.torch = SimpleNamespace(save=writing)  # type: ignore[assignment]
         callbacks.whole_files.keep_names, callbacks.results.write_whole = written, results
         Flipped.__getitem__ = reading  # type: ignore[method-assign]
 
@@ -131,6 +133,6 @@ class Flipped(Dataset[dict[str, Any]]):
 
 
 class AugmentedShapes(Shapes):
-    def make_set(self, split: Split) -> Dataset[dict[str, Any]]:
+    def make_set(self, split: Split) -> Any:
         samples = super().make_set(split)
         return Flipped(samples) if split == "train" else samples

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from trouble import SIGNALS, TOLD
 
 import cli
-from trouble import SIGNALS, TOLD
 
 CLI = Path(cli.__file__).resolve()
 EPOCHS, SAMPLES, BATCH = 3, 24, 4
@@ -24,7 +24,10 @@ CALLBACKS = [
         "class_path": "Inpainting",
         "init_args": {
             "constraint": {"class_path": "L2", "init_args": {"eps": 5}},
-            **{"steps": 4, "step_size": 0.25, "size": 6, "samples": 2},
+            "steps": 4,
+            "step_size": 0.25,
+            "size": 6,
+            "samples": 2,
         },
     },
     {"class_path": "OverfittingGuard", "init_args": {"drop": 0.9}},
@@ -94,7 +97,7 @@ def launch(folder: Path, setting: Setting, trouble: dict[str, Any] | None = None
         os.close(reading)
         _run(folder, setting, writing, {**trouble, "mark": str(mark)} if trouble and "place" in trouble else {})
     os.close(writing)
-    deadline = begun + 300
+    deadline = begun + 150
     came: float | None = None
     output = b""
     hanging = False
