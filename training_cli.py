@@ -23,6 +23,7 @@ from wandb.errors import UsageError
 import attacks  # noqa: F401  importing a room lets its classes be called by their short names in configs
 import callbacks
 from callbacks.interruption import Stopped, ending
+from callbacks.last_words import LostProcessError, exchanged, forget
 from callbacks.whole_files import WholeFiles
 from command_line import FindConfig, Parser, UserError, deepest
 from command_line.kept_config import SaveConfig, as_list, described, mark, take_back
@@ -62,7 +63,14 @@ warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
 # Said of evaluations on several devices, where some samples are dealt out twice: ours counts each once.
 warnings.filterwarnings("ignore", r"Using `DistributedSampler` with the dataloaders")
 
-USER_ERRORS = (BatchError, DataError, NetworkError, MisconfigurationException, RunFolderError)
+USER_ERRORS = (
+    BatchError,
+    DataError,
+    NetworkError,
+    MisconfigurationException,
+    RunFolderError,
+    LostProcessError,
+)
 """Mistakes of a user's: one line and no traceback. While classes are made from a config, so is any ValueError."""
 
 
@@ -116,6 +124,7 @@ class TrainingCLI(LightningCLI):
         TrainingCLI.first = not Path(config.runs).exists()
         if is_first_process():
             self.folder, self.key = choose_run(config) if command == "fit" else choose_evaluation(config, command)
+            forget(self.folder)
             share(self.folder, config.ckpt_path)
         else:
             self.folder, config.ckpt_path = shared(Path(config.runs))
@@ -173,7 +182,8 @@ class TrainingCLI(LightningCLI):
                 return
         folder, TrainingCLI.unstarted = TrainingCLI.unstarted, None
         try:
-            super()._run_subcommand(subcommand)
+            with exchanged(self.folder, self.trainer.global_rank, self.trainer.world_size):
+                super()._run_subcommand(subcommand)
         except (*USER_ERRORS, OSError, SystemExit) as error:  # what ends in a traceback may be looked into
             comes_back = isinstance(error, Stopped) and slurm_job() is not None
             if folder is not None and not comes_back and not holds_work(folder):
@@ -249,10 +259,6 @@ def run(args: ArgsType = None) -> TrainingCLI:
         if os.environ.get("SADDLE_DEBUG"):
             raise
         raise UserError(_line(error)) from error
-    except Exception as error:
-        if ending.told:  # another process has left before this one, which waited for it
-            raise Stopped(ending.signum) from error
-        raise
     finally:
         if TrainingCLI.unstarted is not None:
             shutil.rmtree(TrainingCLI.unstarted, ignore_errors=True)

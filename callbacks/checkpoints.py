@@ -16,6 +16,7 @@ from torch import Tensor
 
 from callbacks.attack import Attack
 from callbacks.interruption import Stopped, ending
+from callbacks.last_words import was_told
 from callbacks.whole_files import keep_as
 
 SHARE = 0.01
@@ -135,13 +136,14 @@ class Checkpoints(ModelCheckpoint):
         """What an error interrupts is lost back to the last checkpoint; nothing waits for other processes here."""
         if trainer.validating and trainer.fit_loop._data_fetcher is not None:
             trainer.fit_loop._data_fetcher.teardown()  # Lightning ends the workers of the loop that it is in alone
-        if not isinstance(exception, Stopped):
+        signum = getattr(exception, "signum", None) or was_told(Path(trainer.default_root_dir), exception)
+        if not isinstance(exception, Stopped) and not signum:
             return
         if trainer.validating and self._is_training(trainer) and self._kept != trainer.global_step:
             self._keep(trainer, pl_module)  # the state is that from before the evaluation
         launcher = trainer.strategy.launcher
-        if launcher is not None and exception.signum:
-            launcher.kill(exception.signum)
+        if launcher is not None and signum:
+            launcher.kill(signum)
 
     def _is_training(self, trainer: Trainer) -> bool:
         """Whether there is a state to keep: of a fit that has begun, without half-gathered gradients."""

@@ -83,10 +83,15 @@ class Ending:
             return self.TIME_IS_UP
         return self.signum or self.elsewhere
 
+    @property
+    def stopped(self) -> Stopped:
+        """What ends the run, once it is told."""
+        return Stopped(None if self.told == self.TIME_IS_UP else self.told)
+
     def heed(self) -> None:
         """Raises Stopped if the job is to end."""
-        if told := self.told:
-            raise Stopped(None if told == self.TIME_IS_UP else told)
+        if self.told:
+            raise self.stopped
 
 
 ending = Ending()

@@ -64,11 +64,13 @@ class OverfittingGuard(Callback):
             self._is_first = batch_idx == 0
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._batch is None or self._measure_with is None:
+        if self._measure_with is None:
             return
         batch, self._batch = self._batch, None
-        if not self._is_first:  # the run went on inside the epoch
+        if batch is None or not self._is_first:  # the run went on inside the epoch, or after its last batch
             batch = _first_batch(trainer) or batch
+        if batch is None:
+            return
         accuracy = self._accuracy(self._measure_with, trainer, pl_module, batch)
         if accuracy is None:
             return
