@@ -96,6 +96,14 @@ def test_a_run_that_was_stopped_three_times_anywhere_ends_as_the_undisturbed_one
             assert_equal(next(filter(None, runs)), undisturbed)
 
 
+def test_after_an_evaluation_that_is_done_again_the_guard_measures_its_epoch(fit, monkeypatch):
+    monkeypatch.setattr("callbacks.checkpoints.SHARE", float("inf"))  # a checkpoint before each evaluation
+    undisturbed = fit("undisturbed")
+    for epoch in range(3):
+        assert fit(f"run-{epoch}", LosesPower("on_validation_start", epoch + 1)) is None
+        assert_equal(fit(f"run-{epoch}"), undisturbed)
+
+
 def test_checkpoints_that_come_seldom_lose_time_and_nothing_else(fit):
     undisturbed = fit("undisturbed")
     seldom = partial(Checkpoints, every_steps=4)
