@@ -14,7 +14,7 @@ CLOSED = "[gloo/transport/tcp/pair.cc:561] Connection closed by peer [127.0.0.1]
 
 
 def end(run, process, error, processes=2):
-    with pytest.raises(BaseException) as found, exchanged(run, process, processes):  # noqa: PT011
+    with pytest.raises(BaseException) as found, exchanged(run, process, processes):
         raise error
     return found.value
 
