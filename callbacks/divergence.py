@@ -36,6 +36,9 @@ BLOCKS = 4
 EVALUATIONS = 2
 """In so many evaluations in a row; one may follow a rate that has just risen."""
 
+SAMPLES = 20
+"""The fewest that an evaluation is judged by: on fewer, what is measured goes up and down by itself."""
+
 LOST = 0.9
 """Share of the best robust accuracy, above that of guessing, that is lost when it has collapsed."""
 
@@ -193,7 +196,7 @@ def _robust(trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
     for name, each in attack.evaluate.items() if trained is not None else ():
         balls = [ball_of(part) for part, _ in parts(each)]
         inside = all(type(ball) is type(trained) and ball.eps <= trained.eps * 1.001 for ball in balls if ball)
-        if name in results and None not in balls and inside:
+        if name in results and None not in balls and inside and results[name]["samples"] >= SAMPLES:
             key = "miou" if "miou" in results[name] else "accuracy"
             found[f"val/{name}/{key}"] = float(results[name][key])
     return found

@@ -188,14 +188,15 @@ def test_a_loss_that_explodes_ends_the_run(make_trainer, noise_loader, tmp_path)
 BALL = Linf(0.1)
 
 
-def measured(make_trainer, *values, train=FGSM(BALL), evaluate=PGD(BALL, 1), key="accuracy"):  # noqa: B008
+def measured(make_trainer, *values, train=FGSM(BALL), evaluate=PGD(BALL, 1), key="accuracy", samples=20):  # noqa: B008
     """A guard that has seen these, of one evaluation after the other."""
     guard = Divergence()
     trainer = make_trainer(callbacks=[Attack(train, {"pgd": evaluate}), guard])
     trainer.datamodule = SimpleNamespace(classes=["a"] * 10)
     for value in values:
         if not guard.stopped:
-            guard.on_validation_end(trainer, SimpleNamespace(results={"clean": {key: 0.9}, "pgd": {key: value}}))
+            results = {"clean": {key: 0.9}, "pgd": {key: value, "samples": samples}}
+            guard.on_validation_end(trainer, SimpleNamespace(results=results))
     assert trainer.should_stop == (guard.stopped is not None)
     return guard
 
@@ -213,6 +214,7 @@ def test_a_collapse_of_robust_accuracy(make_trainer, key):
         ((0.3, 0.45, 0.01, 0.44, 0.01, 0.4), {}),  # once is no collapse
         ((0.45, 0.25, 0.2, 0.15), {}),  # that is for OverfittingGuard
         ((0.15, 0.01, 0.01, 0.0), {}),  # it never was good
+        ((0.45, 0.0, 0.0, 0.0), {"samples": 19}),  # too few to be anything but noise
         ((0.45, 0.0, 0.0, 0.0), {"train": None}),  # standard training unlearns it
         ((0.45, 0.0, 0.0, 0.0), {"evaluate": PGD(Linf(0.2), 1)}),  # it is not what it defends against
         ((0.45, 0.0, 0.0, 0.0), {"evaluate": PGD(L2(0.1), 1)}),
