@@ -99,7 +99,7 @@ def test_a_run_that_was_stopped_three_times_anywhere_ends_as_the_undisturbed_one
 def test_after_an_evaluation_that_is_done_again_the_guard_measures_its_epoch(fit, tmp_path, monkeypatch):
     monkeypatch.setattr("callbacks.checkpoints.SHARE", float("inf"))  # a checkpoint before each evaluation
     undisturbed = fit("undisturbed")
-    assert fit("run", LosesPower("on_validation_start", 3)) is None
+    assert fit("run", LosesPower("on_validation_batch_end", 3)) is None
     assert_equal(fit("run"), undisturbed)
     guarded = torch.load(tmp_path / "run" / "checkpoints" / "before_overfitting.ckpt", weights_only=True)
     assert guarded["epoch"] == 2
