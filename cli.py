@@ -1,11 +1,11 @@
-"""The door: `cli.py fit|validate|test|predict --config NAME.yaml`, and `report`, `status` and `convert`."""
+"""The door: `cli.py fit|validate|test|predict --config NAME.yaml`, `report`, `status`, `dashboard` and `convert`."""
 
 import difflib
 import os
 import signal
 import sys
 
-COMMANDS = ("fit", "validate", "test", "predict", "report", "status", "convert")
+COMMANDS = ("fit", "validate", "test", "predict", "report", "status", "dashboard", "convert")
 
 
 def main(args: list[str] | None = None) -> None:
@@ -42,6 +42,10 @@ def _run(arguments: list[str], args: list[str] | None) -> None:
         from reports.status import main as status
 
         status(arguments[1:])
+    elif command == "dashboard":
+        from dashboard_cli import main as dashboard
+
+        dashboard(arguments[1:])
     elif command == "convert":
         from lightning_modules.weights import main as convert
 

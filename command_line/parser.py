@@ -21,16 +21,22 @@ class FindConfig(ActionConfigFile):
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
         if "\n" not in values and "{" not in values:
-            if not os.path.lexists(values) and os.path.isfile(CONFIGS / values):
-                values = str(CONFIGS / values)
-            if not os.path.exists(values):
-                known = ", ".join(sorted(path.name for path in CONFIGS.glob("*.yaml")))
-                raise UserError(f"--config {values}: no such file; configs/ has {known}")
+            values = found(values)
             groups = {action.dest for action in parser._actions if type(action).__name__ == "_ActionConfigLoad"}
             for section, content in read(Path(values)).items():
                 if section in groups and not isinstance(content, dict):
                     raise UserError(f"{values}: {section}: a section holds arguments and their values, not {content!r}")
         super().__call__(parser, cfg, values, option_string)
+
+
+def found(config: str) -> str:
+    """The path of a config, given by its path or by its name in configs/; raises UserError if there is none."""
+    if not os.path.lexists(config) and os.path.isfile(CONFIGS / config):
+        return str(CONFIGS / config)
+    if not os.path.exists(config):
+        known = ", ".join(sorted(path.name for path in CONFIGS.glob("*.yaml")))
+        raise UserError(f"--config {config}: no such file; configs/ has {known}")
+    return config
 
 
 class Parser(LightningArgumentParser):
