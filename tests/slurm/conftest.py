@@ -13,3 +13,10 @@ def cluster() -> Iterator[Cluster]:
             yield running
     except UnavailableError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True)
+def _no_jobs_left(cluster: Cluster) -> Iterator[None]:
+    """What a test that fails leaves behind takes no time from the others."""
+    yield
+    cluster.command("scancel", "--user=root")
