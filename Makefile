@@ -4,16 +4,19 @@ INSTALLED := .venv/.installed
 PEERS := .venv/.peers
 RESULTS := runs/quickstart/results.json runs/quickstart_standard/results.json
 
-.PHONY: help quickstart test fuzz peers check benchmark clean
+.PHONY: help quickstart test test-slurm fuzz peers check benchmark clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 quickstart: $(RESULTS) ## Train a robust and a standard network on Shapes and compare them (six minutes)
 	@$(BIN)/python cli.py report $(dir $(RESULTS))
 
 test: $(INSTALLED) $(PEERS) check ## Check style and types, run the test suite
 	$(BIN)/python -m pytest
+
+test-slurm: $(INSTALLED) ## Test the job script on a SLURM of two nodes (installs it; as root on Debian, else says why not)
+	$(BIN)/python -m pytest tests/slurm -rs
 
 fuzz: $(INSTALLED) ## Try broken inputs by the thousand (make test tries some hundreds)
 	SADDLE_FUZZ=500 $(BIN)/python -m pytest tests/fuzz
