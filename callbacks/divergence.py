@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
@@ -13,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
@@ -87,11 +88,14 @@ class Divergence(Callback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Processes have shared their gradients: where the loss of one is no number, so is the norm of all."""
-        norm = _norm(trainer, pl_module, optimizer)
-        finite = bool(norm.isfinite())  # a wait for a GPU
-        scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
+        finite = bool(_norm(trainer, self._vectors(pl_module)).isfinite())  # a wait for a GPU
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        scaled = scaler is not None
         self._skipped = 0 if finite else self._skipped + 1
         if is_logged(trainer, trainer.fit_loop.epoch_loop.batch_idx):
+            norm = _norm(trainer, pl_module.parameters())
+            if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+                norm = norm / scaler.get_scale()  # a fused optimizer does that by itself, later
             pl_module.log("train/gradient_norm", norm, batch_size=1)
         if finite or (scaled and self._skipped < SKIPPED):
             return
@@ -99,6 +103,12 @@ class Divergence(Callback):
             optimizer.zero_grad()  # of weights without a gradient the step leaves all as it is
         times = f" for {SKIPPED} steps" if scaled else ""
         self._stop(trainer, f"the loss or its gradient is no number{times} at step {trainer.global_step}")
+
+    @staticmethod
+    def _vectors(pl_module: LightningModule) -> list[nn.Parameter]:
+        """Biases and the like, of all layers: what is no number in one gradient is in those of the layers before."""
+        weights = [weight for weight in pl_module.parameters() if weight.grad is not None]
+        return [weight for weight in weights if weight.ndim < 2] or weights
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -172,12 +182,9 @@ class Divergence(Callback):
         self._best, self._below = state_dict["best"], state_dict["below"]
 
 
-def _norm(trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> Tensor:
-    """Of the gradient of all weights, the same on all processes."""
-    norm = get_total_norm([weight.grad for weight in pl_module.parameters() if weight.grad is not None])
-    scaler = getattr(trainer.precision_plugin, "scaler", None)
-    if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
-        norm = norm / scaler.get_scale()  # a fused optimizer does that by itself, later
+def _norm(trainer: Trainer, weights: Iterable[nn.Parameter]) -> Tensor:
+    """Of the gradient of weights, the same on all processes."""
+    norm = get_total_norm([weight.grad for weight in weights if weight.grad is not None])
     if not isinstance(trainer.strategy, DDPStrategy | SingleDeviceStrategy):  # each process has a part
         norm = torch.as_tensor(trainer.strategy.reduce(norm**2, reduce_op="sum")).sqrt()
     return norm
