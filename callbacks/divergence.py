@@ -38,7 +38,10 @@ EVALUATIONS = 2
 """In so many evaluations in a row; one may follow a rate that has just risen."""
 
 LOST = 0.9
-"""Share of the best robust accuracy, above that of guessing, that is lost when it has collapsed."""
+"""Share of the good robust accuracy, above that of guessing, that is lost when it has collapsed."""
+
+SAMPLES = 100
+"""Of fewer images, accuracies and above all mIoU change by chance as much as by a collapse."""
 
 SKIPPED = 20
 """Steps in a row that 16 bits do not hold: by then the loss is scaled by a millionth of what it was."""
@@ -52,7 +55,8 @@ class Divergence(Callback):
     - Explosion: the loss, averaged over 50 steps, is 10 times its usual value four times in a row. Usual is the median
       of the last 20 averages, or the loss of guessing, ln(classes), if that is more: a loss near 0 may grow.
     - Collapse: under an attack of the training attack's set, mIoU (accuracy, of image-level labels) falls in two
-      evaluations in a row to what guessing gives, or nearly; before, it was at least 0.1 above that.
+      evaluations in a row to what guessing gives, or nearly. Two before were good: 0.1 above guessing, and twice as
+      much or halfway to 1. Sets of fewer than 100 images tell too little.
 
     The run then ends without another evaluation, and no checkpoint is written any more: `last.ckpt` is as it was, and
     `checkpoints/before_divergence.ckpt` has the weights of the last evaluation with nothing amiss (another name for
@@ -72,7 +76,7 @@ class Divergence(Callback):
         self._batches = 0
         self._usual: list[float] = []
         self._above, self._skipped = 0, 0
-        self._best: dict[str, float] = {}
+        self._best: dict[str, list[float]] = {}
         self._below: dict[str, int] = {}
         self._saved: int | None = None
         self._kept: int | None = None
@@ -127,13 +131,15 @@ class Divergence(Callback):
             return
         self._evaluated = trainer.global_step
         chance = 1 / (_classes(trainer) or math.inf)
+        good = max(chance + 0.1, min(2 * chance, (1 + chance) / 2))
         for name, value in _robust(trainer, pl_module).items():
-            best = self._best.get(name, 0.0)
-            lost = best >= chance + 0.1 and value <= best - LOST * (best - chance)
+            best = self._best.get(name, [])
+            before = min(best) if len(best) > 1 else 0.0  # the second best: one may be luck
+            lost = before >= good and value <= before - LOST * (before - chance)
             self._below[name] = self._below.get(name, 0) + 1 if lost else 0
-            self._best[name] = max(best, value)
+            self._best[name] = sorted([*best, value])[-2:]
             if self._below[name] >= EVALUATIONS:
-                self._stop(trainer, f"{name} collapsed from {best:.3f} to {value:.3f} by step {trainer.global_step}")
+                self._stop(trainer, f"{name} collapsed from {before:.3f} to {value:.3f} by step {trainer.global_step}")
         self._well = not any(self._below.values())
 
     def _look_at_loss(self, trainer: Trainer, mean: float) -> None:
@@ -200,7 +206,7 @@ def _robust(trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
     for name, each in attack.evaluate.items() if trained is not None else ():
         balls = [ball_of(part) for part, _ in parts(each)]
         inside = all(type(ball) is type(trained) and ball.eps <= trained.eps * 1.001 for ball in balls if ball)
-        if name in results and None not in balls and inside:
+        if None not in balls and inside and results.get(name, {}).get("samples", 0) >= SAMPLES:
             key = "miou" if "miou" in results[name] else "accuracy"
             found[f"val/{name}/{key}"] = float(results[name][key])
     return found
