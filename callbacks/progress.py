@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import socket
 import time
 from contextlib import suppress
@@ -121,8 +122,7 @@ class Progress(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         signalled = isinstance(exception, KeyboardInterrupt | SystemExit)
-        message = " ".join(f"{type(exception).__name__}: {exception}".split())
-        self._to(trainer, "interrupted" if signalled else "failed", reason=printable(message.removesuffix(":")))
+        self._to(trainer, "interrupted" if signalled else "failed", reason=printable(_why(exception)))
 
     def _count(self, pace: "Pace", trainer: Trainer, batch: Any) -> None:
         now = time.perf_counter()
@@ -187,6 +187,16 @@ class Progress(Callback):
         before: float | None = self.content.get("seconds_per_evaluation")
         pace = self._evaluation
         return before if before is not None or not pace.batches or batches is None else pace.seconds * batches
+
+
+def _why(exception: BaseException) -> str:
+    """A signal by its name, where the exit status says which; else the error, on one line."""
+    code = signal.SIGINT + 128 if isinstance(exception, KeyboardInterrupt) else getattr(exception, "code", None)
+    if isinstance(code, int) and code - 128 in list(signal.Signals):
+        return signal.Signals(code - 128).name
+    if isinstance(exception, SystemExit) and code == 0:
+        return "its time is up"
+    return " ".join(f"{type(exception).__name__}: {exception}".split()).removesuffix(":")
 
 
 class Pace:

@@ -19,12 +19,12 @@ class ZeroGradients(Callback):
     of cross-entropy at the clean image, in eval mode and in the precision of training; values outside the images'
     `region` and images that are all void do not count.
 
-    One forward and one backward to at most 8 images, at the first logged step of each 50: below 1 % of the time of
-    training with one attack step, less with more. Without a training attack there is nothing to look at.
+    One forward and one backward to at most 8 images, at the first logged step of each 100: half a percent of the time
+    of training with one attack step at most, less with more. Without a training attack there is nothing to look at.
     """
 
     samples = 8
-    every = 50
+    every = 100
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

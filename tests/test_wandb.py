@@ -71,7 +71,7 @@ def test_the_scalars_are_there(history):
             assert len(series(history, f"val/{version}/{metric}")) == 2, "one per epoch"
     assert len(series(history, "synthesis/inpainting_blurred_error")) == 2
     assert all(0 <= share <= 1 for share in series(history, "speed/data_share"))
-    assert len(series(history, "attack/zero_gradients")) == 1, "one in 50 steps"
+    assert len(series(history, "attack/zero_gradients")) == 1, "one in 100 steps"
     for key in ("train/gradient_norm", "speed/memory_gib", "speed/images_per_second"):
         assert len(series(history, key)) == 4 and all(value > 0 for value in series(history, key))
 

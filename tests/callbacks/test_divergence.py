@@ -188,15 +188,19 @@ def test_a_loss_that_explodes_ends_the_run(make_trainer, noise_loader, tmp_path)
 BALL = Linf(0.1)
 
 
-def measured(make_trainer, *values, train=FGSM(BALL), evaluate=PGD(BALL, 1), key="accuracy", samples=20):  # noqa: B008
+TRAIN, EVALUATE = FGSM(BALL), PGD(BALL, 1)
+
+
+def measured(make_trainer, *values, train=TRAIN, evaluate=EVALUATE, key="accuracy", samples=100, classes=10):
     """A guard that has seen these, of one evaluation after the other."""
     guard = Divergence()
     trainer = make_trainer(callbacks=[Attack(train, {"pgd": evaluate}), guard])
-    trainer.datamodule = SimpleNamespace(classes=["a"] * 10)
+    trainer.datamodule = SimpleNamespace(classes=["a"] * classes)
     for value in values:
         if not guard.stopped:
-            results = {"clean": {key: 0.9}, "pgd": {key: value, "samples": samples}}
-            guard.on_validation_end(trainer, SimpleNamespace(results=results))
+            guard.on_validation_end(
+                trainer, SimpleNamespace(results={"clean": {key: 0.9}, "pgd": {key: value, "samples": samples}})
+            )
     assert trainer.should_stop == (guard.stopped is not None)
     return guard
 
@@ -204,21 +208,24 @@ def measured(make_trainer, *values, train=FGSM(BALL), evaluate=PGD(BALL, 1), key
 @pytest.mark.filterwarnings("ignore:The run is stopped")
 @pytest.mark.parametrize("key", ["accuracy", "miou"])
 def test_a_collapse_of_robust_accuracy(make_trainer, key):
-    guard = measured(make_trainer, 0.3, 0.45, 0.12, 0.01, 0.5, key=key)
-    assert guard.stopped == f"val/pgd/{key} collapsed from 0.450 to 0.010 by step 0"
+    guard = measured(make_trainer, 0.3, 0.4, 0.45, 0.12, 0.01, 0.5, key=key)
+    assert guard.stopped == f"val/pgd/{key} collapsed from 0.400 to 0.010 by step 0"
+    assert measured(make_trainer, 0.8, 0.9, 0.5, 0.5, key=key, classes=2).stopped
 
 
 @pytest.mark.parametrize(
     ("values", "options"),
     [
         ((0.3, 0.45, 0.01, 0.44, 0.01, 0.4), {}),  # once is no collapse
-        ((0.45, 0.25, 0.2, 0.15), {}),  # that is for OverfittingGuard
-        ((0.15, 0.01, 0.01, 0.0), {}),  # it never was good
-        ((0.45, 0.0, 0.0, 0.0), {"samples": 19}),  # too few to be anything but noise
-        ((0.45, 0.0, 0.0, 0.0), {"train": None}),  # standard training unlearns it
-        ((0.45, 0.0, 0.0, 0.0), {"evaluate": PGD(Linf(0.2), 1)}),  # it is not what it defends against
-        ((0.45, 0.0, 0.0, 0.0), {"evaluate": PGD(L2(0.1), 1)}),
-        ((0.45, 0.0, 0.0, 0.0), {"evaluate": lambda network, image, label, seed=None, region=None: image}),
+        ((0.45, 0.4, 0.25, 0.2, 0.15), {}),  # that is for OverfittingGuard
+        ((0.15, 0.15, 0.01, 0.01, 0.0), {}),  # it never was good
+        ((0.45, 0.01, 0.01, 0.01), {}),  # it was good once
+        ((0.6, 0.6, 0.5, 0.5), {"classes": 2}),  # nor was that
+        ((0.45, 0.45, 0.01, 0.01), {"samples": 99}),  # on images that are too few
+        ((0.45, 0.45, 0.0, 0.0), {"train": None}),  # standard training unlearns it
+        ((0.45, 0.45, 0.0, 0.0), {"evaluate": PGD(Linf(0.2), 1)}),  # it is not what it defends against
+        ((0.45, 0.45, 0.0, 0.0), {"evaluate": PGD(L2(0.1), 1)}),
+        ((0.45, 0.45, 0.0, 0.0), {"evaluate": lambda network, image, label, seed=None, region=None: image}),
     ],
 )
 def test_no_collapse(make_trainer, values, options):
