@@ -94,14 +94,15 @@ class Checkpoints(ModelCheckpoint):
         loop = trainer.fit_loop
         if loop._should_accumulate():  # half-gathered gradients are no state to keep
             return
-        due = self._agree(trainer)
+        told, due = self._agree(trainer)
         if loop.epoch_loop._num_ready_batches_reached():  # what follows the epoch begins with a checkpoint
             return
-        if ending.told or due:
+        if told or due:
             self._keep(trainer, pl_module)
-        if ending.told and trainer.world_size > 1:
+        if told and trainer.world_size > 1:
             torch.distributed.barrier(self._group)  # launchers end all processes soon after the first has left
-        ending.heed()
+        if told:  # what came since waits for the next step, on which all agree again
+            ending.heed()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._is_training(trainer) and (ending.told or self._is_worth_it()):
@@ -128,8 +129,8 @@ class Checkpoints(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._keep(trainer, pl_module)
-        self._agree(trainer)
-        if not trainer.should_stop and trainer.current_epoch + 1 != trainer.max_epochs:
+        told, _ = self._agree(trainer)
+        if told and not trainer.should_stop and trainer.current_epoch + 1 != trainer.max_epochs:
             ending.heed()  # what is left after the last epoch is quickly done
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -150,19 +151,19 @@ class Checkpoints(ModelCheckpoint):
         begun = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and trainer.global_step > 0
         return begun and not trainer.fit_loop._should_accumulate()
 
-    def _agree(self, trainer: Trainer) -> bool:
-        """Have all processes know what one was told; returns whether the first one thinks that a checkpoint is due."""
+    def _agree(self, trainer: Trainer) -> tuple[bool, bool]:
+        """Whether one of the processes was told to end, and whether the first one thinks that a checkpoint is due."""
         step = trainer.global_step
         if self.every_steps is not None:
             due = step % self.every_steps == 0
         else:
             due = time.monotonic() - self._kept_at > 60 * self.every_minutes and self._is_worth_it()
         if trainer.world_size == 1:
-            return due
+            return bool(ending.told), due
         state = torch.tensor([ending.told, int(due and trainer.is_global_zero)])
         torch.distributed.all_reduce(state, torch.distributed.ReduceOp.MAX, self._group)
         ending.elsewhere, due = state.tolist()
-        return bool(due)
+        return bool(ending.elsewhere), bool(due)
 
     def _is_worth_it(self) -> bool:
         """Whether checkpoints take little of the time, this one included."""

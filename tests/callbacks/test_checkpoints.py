@@ -1,5 +1,6 @@
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -205,3 +206,25 @@ def test_it_waits_for_nobody(fit, monkeypatch):
 def test_a_number_that_is_none_is_refused(option):
     with pytest.raises(ValueError, match=r"checkpoints: every_\w+=.*: a number above 0"):
         Checkpoints(**option)
+
+
+def test_what_only_one_process_knows_makes_nobody_wait(monkeypatch):
+    """A signal that comes while a checkpoint is written waits for the next step: the others do not know of it."""
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda *_: None)
+    monkeypatch.setattr("torch.distributed.barrier", lambda *_: pytest.fail("nobody comes"))
+    kept = []
+
+    class Signalled(Checkpoints):
+        def _keep(self, *_):
+            kept.append(True)
+            ending.signum = signal.SIGUSR1
+
+    loop = SimpleNamespace(
+        _should_accumulate=lambda: False, epoch_loop=SimpleNamespace(_num_ready_batches_reached=lambda: False)
+    )
+    trainer = SimpleNamespace(fit_loop=loop, world_size=2, global_step=1, is_global_zero=True)
+    Signalled(every_steps=1).on_train_batch_end(trainer, None, None, None, 0)
+    assert kept
+    monkeypatch.setattr("torch.distributed.barrier", lambda *_: None)
+    with pytest.raises(Stopped):
+        Signalled(every_steps=1).on_train_batch_end(trainer, None, None, None, 1)
