@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from slurm.cluster import Cluster
@@ -47,15 +48,34 @@ def processes(job: str) -> dict[int, int]:
 
 
 def start_again(cluster: Cluster, job: str, restarts: int) -> None:
-    """Wait until a job is queued again for the so-manieth time, and start it at once; SLURM would take two minutes."""
-    until(lambda: cluster.job(job)["Restarts"] == str(restarts))
+    """Wait until a job is queued again for the so-manieth time, and start it at once; SLURM would take two minutes.
+
+    It takes them for a reason: a job that starts before all of its last life is gone has its script removed.
+    """
+    until(lambda: cluster.job(job)["Restarts"] == str(restarts), lambda: said(cluster, job))
     cluster.wait(job, "PENDING", seconds=60)
+    until(lambda: not any(f"[{cluster.job(job)['JobId']}." in line for line in _command_lines()))
     cluster.command("scontrol", "update", f"JobId={job}", "StartTime=now")
 
 
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    """Wait for something to become true; an assertion fails if it takes too long."""
+def said(cluster: Cluster, job: str) -> str:
+    """What SLURM knows of a job, and its log."""
+    known = cluster.job(job)
+    return f"{known}\n{Path(known['StdOut']).read_text()}"
+
+
+def until(condition: Callable[[], object], otherwise: Callable[[], str] = str, seconds: float = 60) -> None:
+    """Wait for something to become true; an assertion fails, saying something, if it takes too long."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"waited in vain: {otherwise()}"
         time.sleep(0.05)
+
+
+def _command_lines() -> list[str]:
+    """Of all processes; the daemon of a step bears its number there."""
+    lines = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has just ended
+            lines.append(file.read_text(errors="replace"))
+    return lines

@@ -46,7 +46,7 @@ def test_it_ends_with_whoever_started_it(cluster: Cluster, tmp_path: Path, end: 
     alone.stdin.close() if end is None else alone.send_signal(end)
     assert alone.wait(10) == {None: 0, signal.SIGKILL: -9}.get(end, 128 + (end or 0))
     alone.stdin.close()
-    until(lambda: not members(folder), 5)
+    until(lambda: not members(folder), seconds=5)
     assert folder.exists() == (end == signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
     assert cluster.command("sinfo", "-h", "-o", "%t %D") == "idle 2", "the other goes on"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from slurm.cluster import Cluster
-from slurm.jobs import start_again, submit
+from slurm.jobs import processes, start_again, submit, until
 
 
 def test_two_nodes_train_one_network_in_one_folder(cluster: Cluster, tmp_path: Path) -> None:
@@ -38,17 +38,34 @@ def test_data_are_unpacked_on_each_node(cluster: Cluster, tmp_path: Path) -> Non
 def test_the_script_queues_again_what_usr1_has_ended(cluster: Cluster, tmp_path: Path, ending: str) -> None:
     """Where the processes do not see scontrol, and where they had not begun to listen."""
     (tmp_path / "train").write_text(f'[ -n "${{SLURM_RESTART_COUNT:-}}" ] || {ending}; echo goes on')
-    number = submit(cluster, tmp_path, SADDLE_COMMAND=f"sh {tmp_path}/train")
+    number = submit(cluster, tmp_path, options=("--nodes=1",), SADDLE_COMMAND=f"sh {tmp_path}/train")
     start_again(cluster, number, 1)
     assert cluster.wait(number)["JobState"] == "COMPLETED"
-    assert (tmp_path / "log").read_text().count("goes on\n") == 2, "two nodes"
+    assert (tmp_path / "log").read_text().endswith("goes on\n")
+
+
+@pytest.mark.parametrize("status", [137, 143])
+def test_a_job_that_was_told_of_its_end_is_queued_again_however_its_processes_end(
+    cluster: Cluster, tmp_path: Path, status: int
+) -> None:
+    """One that leaves first has srun end the others."""
+    forever = 'while [ -z "$SLURM_RESTART_COUNT" ]; do sleep 0.1; done'
+    (tmp_path / "train").write_text(f"trap 'exit {status}' USR1; touch {tmp_path}/$SLURM_PROCID; {forever}")
+    number = submit(cluster, tmp_path, SADDLE_COMMAND=f"sh {tmp_path}/train")
+    until(lambda: (tmp_path / "0").exists() and (tmp_path / "1").exists())
+    cluster.command("scancel", "--batch", "--signal=USR1", number)
+    start_again(cluster, number, 1)
+    assert cluster.wait(number)["JobState"] == "COMPLETED"
 
 
 def test_of_an_array_only_the_task_that_was_ended_is_queued_again(cluster: Cluster, tmp_path: Path) -> None:
     """The last task bears the array's own number."""
-    (tmp_path / "train").write_text('[ "$SLURM_ARRAY_TASK_ID$SLURM_RESTART_COUNT" != 1 ] || exit 138; sleep 2')
+    (tmp_path / "train").write_text('[ -n "$SLURM_RESTART_COUNT" ] || { sleep 3 & wait; }')
     options = ("--nodes=1", "--array=0-1")
     number = submit(cluster, tmp_path, options=options, SADDLE_COMMAND=f"sh {tmp_path}/train")
+    cluster.wait(f"{number}_1", "RUNNING")
+    until(lambda: len(processes(number)) == 1)
+    cluster.command("scancel", "--batch", "--signal=USR1", f"{number}_1")
     start_again(cluster, f"{number}_1", 1)
     jobs = [cluster.wait(f"{number}_{task}") for task in (0, 1)]
     assert [(job["JobState"], job["Restarts"]) for job in jobs] == [("COMPLETED", "0"), ("COMPLETED", "1")]
