@@ -15,6 +15,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from callbacks.attack import Attack
+from callbacks.dashboard import mark_preempting
 from callbacks.interruption import Stopped, ending
 from callbacks.last_words import was_told
 from callbacks.whole_files import keep_as
@@ -140,6 +141,7 @@ class Checkpoints(ModelCheckpoint):
         signum = getattr(exception, "signum", None) or was_told(Path(trainer.default_root_dir), exception)
         if not isinstance(exception, Stopped) and not signum:
             return
+        mark_preempting(trainer)
         if trainer.validating and self._is_training(trainer) and self._kept != trainer.global_step:
             self._keep(trainer, pl_module)  # the state is that from before the evaluation
         launcher = trainer.strategy.launcher

@@ -11,7 +11,7 @@ from attacks import PGD, Linf
 from callbacks import Attack, Checkpoints, EvaluationDue
 from callbacks.interruption import Stopped, ending
 from callbacks.whole_files import WholeFiles
-from lightning_modules import BatchError, Classifier
+from lightning_modules import Classifier
 
 NEVER = 1e-12
 """A share of the time in which no checkpoint can be written."""
@@ -179,9 +179,13 @@ def test_weights_that_are_not_finite_replace_none(fit, tmp_path, pixel_network):
     def spoil(trainer):
         torch.nn.init.constant_(trainer.lightning_module.network[4].bias, float("inf"))
 
-    stays = pytest.warns(UserWarning, match=r"last.ckpt stays as it is: the weights are not finite")
-    with stays, pytest.raises(BatchError, match="loss is nan"):
-        fit(At(spoil, step=3, hook="on_train_batch_end"), checkpoints=Checkpoints(every_steps=1), limit_val_batches=0)
+    with pytest.warns(UserWarning, match=r"last.ckpt stays as it is: the weights are not finite"):
+        fit(
+            At(spoil, step=3, hook="on_train_batch_end"),
+            checkpoints=Checkpoints(every_steps=1),
+            limit_val_batches=0,
+            max_epochs=1,
+        )
     assert steps(tmp_path)["last"] == 2
 
 
@@ -189,6 +193,17 @@ def test_a_place_that_is_none_is_told_before_training(fit, tmp_path):
     (tmp_path / "checkpoints").write_text("a file")
     with pytest.raises(OSError, match="checkpoints"):
         fit(At(raise_error))
+
+
+def test_the_dashboard_is_told_that_the_run_goes_on_and_has_not_failed(fit, monkeypatch):
+    told = []
+    monkeypatch.setattr("callbacks.checkpoints.mark_preempting", told.append)
+    with pytest.raises(RuntimeError, match="lost power"):
+        fit(At(raise_error, step=2))
+    assert not told
+    with pytest.raises(Stopped):
+        fit(At(send(signal.SIGUSR1), step=2))
+    assert len(told) == 1
 
 
 def test_it_waits_for_nobody(fit, monkeypatch):
