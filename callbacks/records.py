@@ -205,7 +205,8 @@ def _as_outcome(records: list[Record], device: torch.device, versions: Iterable[
             values = [row for counts in sparse for row in counts.values()]
             rows[torch.tensor(places).unbind(1)] = torch.tensor(values, dtype=torch.int32)
         outcome["counts"][version] = Counts(*rows.to(device).unbind(2))
-        outcome["loss"][version] = torch.tensor([record["loss"][version] for record in records], device=device)
+        losses = [record["loss"][version] for record in records]
+        outcome["loss"][version] = torch.tensor(losses, dtype=torch.float64, device=device)
     return outcome
 
 

@@ -1,5 +1,6 @@
 """The config that a run keeps in its folder: it describes the experiment, and can be taken back for another run."""
 
+import inspect
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -124,4 +125,6 @@ def plain(config: Any) -> Any:
         return {key: plain(value) for key, value in config.items() if key != "config"}
     if isinstance(config, list | tuple):
         return [plain(value) for value in config]
+    if inspect.isroutine(config):  # by its name: its place in memory is another one each time
+        return f"{config.__module__}.{config.__qualname__}"
     return config if isinstance(config, str | int | float | bool | None) else str(config)

@@ -8,7 +8,7 @@ from jsonargparse import Namespace
 from test_cli import QUICK, results
 
 from cli import main
-from command_line.kept_config import described, mark, name_of, take_back
+from command_line.kept_config import described, mark, name_of, plain, take_back
 
 ONE = [*QUICK, "--trainer.max_epochs", "1"]
 
@@ -17,6 +17,11 @@ ONE = [*QUICK, "--trainer.max_epochs", "1"]
 def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SADDLE_DEBUG", raising=False)
+
+
+def test_functions_go_by_their_names():
+    config = Namespace(evaluate={"mine": name_of}, eps=0.1)
+    assert plain(config) == {"evaluate": {"mine": "command_line.kept_config.name_of"}, "eps": 0.1}
 
 
 def test_a_resumed_runs_config_starts_a_run_of_its_own_and_goes_on_in_its_own():
