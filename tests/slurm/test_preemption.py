@@ -128,6 +128,8 @@ def test_before_the_first_step_and_after_the_last(cluster: Cluster, undisturbed:
 def test_at_its_time_limit(cluster: Cluster, undisturbed: Run, tmp_path: Path) -> None:
     """Two minutes before it, says the job script, which with a limit of two minutes is soon."""
     run = Run(cluster, tmp_path, 3, options=("--nodes=2", "--time=2"))
+    run.until(lambda: cluster.job(run.job)["Restarts"] == "1")
+    cluster.command("scontrol", "update", f"JobId={run.job}", "TimeLimit=30")
     start_again(cluster, run.job, 1)
     assert 0 < run.calls("train") < STEPS
     for rank in (0, 1):
