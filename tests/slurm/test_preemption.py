@@ -155,3 +155,12 @@ def test_an_exception_of_one_process_ends_the_others_and_is_told(cluster: Cluste
     job = cluster.wait(run.job, seconds=60)
     assert (job["JobState"], job["Restarts"]) == ("FAILED", "0")
     assert "planted by the test" in run.log()
+
+
+def test_a_cancelled_job_keeps_its_state_and_is_over(cluster: Cluster, tmp_path: Path) -> None:
+    run = Run(cluster, tmp_path, 0.3)
+    run.until(lambda: run.calls("train") == 2)
+    cluster.command("scancel", run.job)
+    job = cluster.wait(run.job)
+    assert (job["JobState"], job["Restarts"]) == ("CANCELLED", "0")
+    run.until(lambda: run.state()["global_step"] == run.calls("train", 0) == run.calls("train", 1))
