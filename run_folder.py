@@ -159,7 +159,8 @@ def _launch() -> str:
     if "SLURM_PROCID" in env:
         return "-".join(env.get(f"SLURM_{key}", "") for key in ("JOB_ID", "STEP_ID", "RESTART_COUNT"))
     if "TORCHELASTIC_RUN_ID" in env:
-        return "-".join([env["TORCHELASTIC_RUN_ID"], env.get("TORCHELASTIC_RESTART_COUNT", ""), str(os.getppid())])
+        agent = str(os.getppid()) if env.get("GROUP_WORLD_SIZE", "1") == "1" else ""  # on each node another
+        return "-".join([env["TORCHELASTIC_RUN_ID"], env.get("TORCHELASTIC_RESTART_COUNT", ""), agent])
     return ""
 
 

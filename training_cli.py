@@ -54,6 +54,9 @@ warnings.filterwarnings("ignore", "The dirpath has changed from")
 # Said of a checkpoint from inside an epoch; ours go on where they were.
 warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
 
+# Said wherever SLURM is installed: on login nodes, and of single processes.
+warnings.filterwarnings("ignore", "The `srun` command is available on your system but is not used")
+
 # Lightning's own use of torch's pytree.
 warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)")
 

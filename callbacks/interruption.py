@@ -65,7 +65,8 @@ class Ending:
         """Have signals do what they did before; but a warning of the time limit does nothing any more."""
         for number, handler in self._before.items():
             ends = number == signal.SIGUSR1 and handler == signal.SIG_DFL
-            signal.signal(number, signal.SIG_IGN if ends else handler)
+            follows = number == signal.SIGTERM and self.signum == signal.SIGUSR1  # as above, while the run is closed
+            signal.signal(number, signal.SIG_IGN if ends or follows else handler)
         self._before = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -74,7 +75,8 @@ class Ending:
                 raise KeyboardInterrupt
             with suppress(OSError):
                 os.write(2, b"\nstopping after this step; interrupt once more to stop at once\n")
-        self.signum = number
+        if self.signum != signal.SIGUSR1:  # once the first process leaves, srun sends the others SIGTERM
+            self.signum = number
 
     @property
     def told(self) -> int:
