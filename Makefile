@@ -29,11 +29,13 @@ check: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-benchmark: $(INSTALLED) ## Measure what adversarial and evaluation steps cost above their floor, and how fast data is read
+benchmark: $(INSTALLED) ## Measure what steps, evaluations and data cost, and what killed runs lose
 	$(BIN)/python benchmarks/attack_step.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/start_up.py
+	$(BIN)/python benchmarks/ddp.py
+	$(BIN)/python benchmarks/kill.py
 
 clean: ## Remove the virtual environment (runs stay)
 	rm -rf .venv
