@@ -70,7 +70,7 @@ def shared(runs: Path) -> tuple[Path, str | None]:
     Raises:
         RunFolderError: if it shares nothing.
     """
-    told = json.loads(os.environ[_SHARED]) if _SHARED in os.environ else _await_first_process(runs)
+    told = _await_first_process(runs) if _launch() or _SHARED not in os.environ else json.loads(os.environ[_SHARED])
     return Path(told["folder"]), told["checkpoint"]
 
 

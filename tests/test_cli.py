@@ -17,7 +17,7 @@ from tiny_data import write_camvid, write_images
 
 from cli import main
 from lightning_modules import Network
-from training_cli import TrainingCLI
+from resuming import evaluation_key
 
 CLI = Path(__file__).parent.parent / "cli.py"
 QUICK = [
@@ -493,7 +493,7 @@ def test_an_evaluation_of_classes_in_another_order_is_another():
     def key(**options):
         init_args = Namespace(num_workers=0, **options)
         network = Namespace(class_path="mine.Network")
-        return TrainingCLI._evaluation_key(
+        return evaluation_key(
             Namespace(
                 ckpt_path=None,
                 model=Namespace(network=network),

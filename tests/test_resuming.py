@@ -186,7 +186,7 @@ def test_the_best_checkpoint_from_the_command_line():
     logger = ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "logs"]
     main(["fit", *QUICK, *best, *logger])
     checkpoints = sorted(path.name for path in Path("runs/quickstart/checkpoints").iterdir())
-    assert checkpoints == ["best.ckpt", "last.ckpt", "previous.ckpt"]
+    assert checkpoints == ["before_divergence.ckpt", "best.ckpt", "last.ckpt", "previous.ckpt"]
     assert os.listdir() == ["runs"] and os.listdir("runs") == ["quickstart"]
     assert list(Path("runs/quickstart/logs").rglob("metrics.csv"))
     main(["validate", *QUICK, "--ckpt_path", "runs/quickstart/checkpoints/best.ckpt", "--sanity", "false"])

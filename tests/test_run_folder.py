@@ -49,6 +49,7 @@ def test_processes_of_a_cluster_wait_for_the_first_one(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     monkeypatch.setenv("SLURM_PROCID", "1")
     assert not is_first_process()
+    monkeypatch.setenv("SADDLE_RUN", '{"folder": "another", "checkpoint": null}')  # of a command before this one
     found = []
     waiting = threading.Thread(target=lambda: found.append(shared(tmp_path)))
     waiting.start()
@@ -56,7 +57,6 @@ def test_processes_of_a_cluster_wait_for_the_first_one(tmp_path, monkeypatch):
     assert not found
     monkeypatch.setenv("SLURM_PROCID", "0")
     assert is_first_process()
-    monkeypatch.setattr(module, "_SHARED", "ELSEWHERE")  # another machine's environment
     share(run_folder(tmp_path, "at50", resume=lambda _: False), None)
     waiting.join(5)
     assert found == [(tmp_path / "at50", None)]
