@@ -59,6 +59,8 @@ PartitionName=all Nodes=ALL Default=YES
 """
 """GPUs and cores are only counted, so that a job script for GPUs runs as it is."""
 
+SPACES = ["unshare", "--uts", "--mount", "--pid", "--mount-proc", "--kill-child"]
+
 START = """\
 hostname "$1" && mount --bind "$2/hosts" /etc/hosts && mount -t tmpfs tmpfs /dev/shm || exit
 shift 2
@@ -79,14 +81,27 @@ def install() -> None:
     """Install what is missing from Debian's packages.
 
     Raises:
-        UnavailableError: on another system, without root, or where the packages cannot be had.
+        UnavailableError: on another system, without root, without namespaces, or where the packages cannot be had.
     """
     if not Path("/etc/debian_version").exists() or os.geteuid() != 0:
         raise UnavailableError("SLURM is tested on Debian as root only")
+    trial = subprocess.run([*SPACES, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
+    if trial.returncode:  # as in a container that may not
+        raise UnavailableError(f"no machines within this one: {' '.join(trial.stderr.decode().split())}")
     os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian has daemons
     if all(map(shutil.which, PROGRAMS)):
         return
-    get = ["apt-get", "-q", "-y", "-o", "Dpkg::Use-Pty=0"]
+    get = [
+        "apt-get",
+        "-q",
+        "-y",
+        "-o",
+        "Dpkg::Use-Pty=0",
+        "-o",
+        "Acquire::Retries=1",
+        "-o",
+        "Acquire::http::Timeout=20",
+    ]
     quiet: dict[str, Any] = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "capture_output": True}
     wanted = [*get, "install", "--no-install-recommends", *PACKAGES]
     if subprocess.run(wanted, check=False, **quiet).returncode:  # the lists may be old, or absent
@@ -168,8 +183,7 @@ class Cluster:
         self._await(lambda: (folder / "munge" / "socket").exists(), "munged makes no socket")
         for host in ("control", *NODES):
             daemon = ["slurmctld", "-D", "-i"] if host == "control" else ["slurmd", "-D", "-N", host]
-            spaces = ["unshare", "--uts", "--mount", "--pid", "--mount-proc", "--kill-child"]
-            self._launch(*spaces, "sh", "-c", START, "sh", host, folder, *daemon)
+            self._launch(*SPACES, "sh", "-c", START, "sh", host, folder, *daemon)
         self._await(self._idle, "the nodes do not become idle")
 
     def _launch(self, *words: object) -> None:

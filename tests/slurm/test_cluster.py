@@ -56,3 +56,9 @@ def test_elsewhere_it_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(UnavailableError, match=one_line("SLURM is tested on Debian as root only")), Cluster():
         pass
+
+
+def test_so_it_does_where_there_are_no_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slurm.cluster.SPACES", ["sh", "-c", "echo not permitted >&2; exit 1", "sh"])
+    with pytest.raises(UnavailableError, match="no machines within this one: not permitted"), Cluster():
+        pass
