@@ -1,7 +1,9 @@
 """What a run goes on from: when it is kept, which of it stays, and how a job ends with nothing lost."""
 
+import math
 import os
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +75,16 @@ class Checkpoints(ModelCheckpoint):
         connector = trainer._signal_connector  # its handlers wait for other processes, which may not come
         connector.register_signal_handlers, connector.teardown = ending.listen, ending.stop_listening  # type: ignore[method-assign]
         self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")
+        if trainer.world_size > 1 and self._group is None:
+            # On the hosts, so that no GPU is waited for; as long as the first process may paint.
+            self._group = torch.distributed.new_group(backend="gloo", timeout=timedelta(days=1))
         if stage != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
+        if not isinstance(trainer.strategy, DDPStrategy | SingleDeviceStrategy):
+            raise MisconfigurationException(
+                f"trainer.strategy: with {type(trainer.strategy).__name__} the state is spread over the processes, and "
+                "a run could not go on from it; use ddp"
+            )
         self._check_best(trainer)
         if trainer.is_global_zero:
             os.makedirs(self.dirpath, exist_ok=True)  # where that cannot be, it is better told before training
@@ -84,8 +94,6 @@ class Checkpoints(ModelCheckpoint):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.world_size > 1:
-            # On the hosts, so that no GPU is waited for.
-            self._group = torch.distributed.new_group(backend="gloo")
             # In every step Lightning would have the devices wait for the news that we deal out ourselves.
             trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
@@ -115,6 +123,13 @@ class Checkpoints(ModelCheckpoint):
 
     on_validation_batch_start = on_test_start = on_test_batch_start = on_predict_batch_start = _heed  # type: ignore
 
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Wait here for the others, for the first one's paintings above all: here the end of one is noticed at once."""
+        if self._group is not None:
+            torch.distributed.barrier(self._group)
+
+    on_test_epoch_end = on_validation_epoch_end
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.best is None or trainer.state.fn != TrainerFn.FITTING:
             return
@@ -122,7 +137,7 @@ class Checkpoints(ModelCheckpoint):
         if trainer.sanity_checking:
             return
         sign = -1 if self.best.endswith("loss") else 1
-        if self.best_score is None or sign * score > sign * self.best_score:
+        if self.best_score is None or math.isnan(self.best_score) or sign * score > sign * self.best_score:
             self.best_score = score
             self._write(trainer, pl_module, "best")
             self.best_model_path = self._path("best")
@@ -145,7 +160,7 @@ class Checkpoints(ModelCheckpoint):
         if trainer.validating and self._is_training(trainer) and self._kept != trainer.global_step:
             self._keep(trainer, pl_module)  # the state is that from before the evaluation
         launcher = trainer.strategy.launcher
-        if launcher is not None and signum:
+        if launcher is not None and signum and signum != ending.TIME_IS_UP:
             launcher.kill(signum)
 
     def _is_training(self, trainer: Trainer) -> bool:
@@ -188,9 +203,7 @@ class Checkpoints(ModelCheckpoint):
     def _write(self, trainer: Trainer, pl_module: LightningModule, name: str) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        if not isinstance(trainer.strategy, DDPStrategy | SingleDeviceStrategy):  # the state is spread over processes
-            trainer.save_checkpoint(self._path(name))
-        elif trainer.is_global_zero:  # whose state is that of all
+        if trainer.is_global_zero:  # whose state is that of all
             checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
             trainer.strategy.save_checkpoint(checkpoint, self._path(name))
         for logger in trainer.loggers if trainer.is_global_zero else ():

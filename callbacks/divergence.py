@@ -180,12 +180,18 @@ class Divergence(Callback):
             "above": self._above,
             "best": self._best,
             "below": self._below,
+            "skipped": self._skipped,
+            "well": self._well,
+            "kept": self._kept,
+            "evaluated": self._evaluated,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._loss, self._batches = state_dict["loss"], state_dict["batches"]
         self._usual, self._above = state_dict["usual"], state_dict["above"]
         self._best, self._below = state_dict["best"], state_dict["below"]
+        self._skipped, self._well = state_dict.get("skipped", 0), state_dict.get("well", False)
+        self._kept, self._evaluated = state_dict.get("kept"), state_dict.get("evaluated")
 
 
 def _norm(trainer: Trainer, weights: Iterable[nn.Parameter]) -> Tensor:

@@ -5,6 +5,9 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+STOPPED = "stopped"
+"""Where a checkpoint of a run that a callback has stopped keeps the limits that it had."""
+
 
 class EvaluationDue(Callback):
     """Sees to it that a fit ends with an evaluation of the network as it is then.
@@ -18,13 +21,18 @@ class EvaluationDue(Callback):
         self._evaluated: int | None = None
         self._progress: tuple[int, int] = (0, 0)
         self._limits: tuple[int | None, int] | None = None
+        self._is_stopped = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
             self._evaluated = trainer.global_step
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if trainer.state.fn == TrainerFn.FITTING and trainer.validating and self._evaluated != trainer.global_step:
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        if trainer.should_stop:
+            checkpoint[STOPPED] = _limits(trainer)
+        if self._evaluated != trainer.global_step and (trainer.validating or _evaluation_follows(trainer)):
             started = {"ready": 1, "started": 1, "processed": 0, "completed": 0}  # so Lightning goes back to it
             progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
             progress |= {"total": started, "current": dict(started), "is_last_batch": False}
@@ -33,6 +41,7 @@ class EvaluationDue(Callback):
         if trainer.state.fn == TrainerFn.FITTING:
             epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
             self._progress = epochs, checkpoint["global_step"]
+            self._is_stopped = checkpoint.get(STOPPED) == _limits(trainer)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Where nothing is left to train, Lightning would not even begin: it thinks so until it has."""
@@ -49,6 +58,8 @@ class EvaluationDue(Callback):
         if self._limits is not None:
             trainer.fit_loop.max_epochs, trainer.fit_loop.epoch_loop.max_steps = self._limits
             self._limits = None
+        if self._is_stopped:  # by a callback, before it was interrupted
+            self._is_stopped, trainer.should_stop = False, True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._evaluated == trainer.global_step or not trainer.global_step or not trainer.enable_validation:
@@ -60,3 +71,20 @@ class EvaluationDue(Callback):
         loop.run()
         trainer.training = True
         epoch.completed = completed
+
+
+def _limits(trainer: Trainer) -> dict[str, Any]:
+    """All that may end a run, as plain values; where these are others, a run that was stopped goes on."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    names = sorted(
+        type(each).__name__ for each in callbacks if hasattr(each, "stopped") or hasattr(each, "stopped_epoch")
+    )
+    return {"max_epochs": trainer.max_epochs, "max_steps": trainer.max_steps, "callbacks": names}
+
+
+def _evaluation_follows(trainer: Trainer) -> bool:
+    """Whether the batch that has just ended is followed by an evaluation, inside an epoch."""
+    loop = trainer.fit_loop
+    current: Any = loop.epoch_loop.batch_progress.current
+    ended = trainer.training and current.processed != current.completed
+    return bool(ended and loop._data_fetcher and loop.epoch_loop._should_check_val_fx(loop._data_fetcher))

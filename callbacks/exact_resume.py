@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch.utils.data import RandomSampler
 
 from attacks.seeds import mix
 from callbacks.attack import run_seed
@@ -31,13 +32,22 @@ class ExactResume(Callback):
     """
 
     def __init__(self) -> None:
-        self._inside = False
-        """Whether the run goes on inside an epoch."""
+        self._goes_on = self._inside = False
+        """Whether the run goes on from a checkpoint, and whether inside an epoch."""
+        self._from = -1, 0, 0
+        """The epoch that it went on in; samples, and batches of now, that were behind it then."""
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         batch = getattr(datamodule, "batch_size", None)
-        checkpoint[KEY] = {"seed": run_seed(), "batch": batch and batch * trainer.world_size}
+        position = {"seed": run_seed(), "batch": batch and batch * trainer.world_size}
+        if batch and trainer.state.fn == TrainerFn.FITTING:
+            loop = checkpoint["loops"]["fit_loop"]
+            (epoch, samples, batches), now = self._from, loop["epoch_progress"]["current"]["processed"]
+            done = loop["epoch_loop.batch_progress"]["current"]["processed"]
+            before, since = (samples, done - batches) if epoch == now else (0, done)
+            position["samples"] = before + since * position["batch"]
+        checkpoint[KEY] = position
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn != TrainerFn.FITTING:
@@ -50,26 +60,31 @@ class ExactResume(Callback):
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         loop = checkpoint["loops"]["fit_loop"]
         epoch, batches = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]["current"]
-        self._inside = epoch["started"] != epoch["processed"]
+        self._goes_on, self._inside = True, epoch["started"] != epoch["processed"]
         if not hasattr(datamodule, "go_on"):  # no order to go on in
             return
         if not self._inside:
             datamodule.go_on(epoch["processed"], 0)
             return
-        behind = batches["processed"] * (before.get("batch") or datamodule.batch_size * trainer.world_size)
+        behind = before.get("samples")
+        if behind is None:  # of an older checkpoint
+            behind = batches["processed"] * (before.get("batch") or datamodule.batch_size * trainer.world_size)
         further = datamodule.go_on(epoch["processed"], behind) - batches["processed"]
         batches.update({name: count + further for name, count in batches.items()})
+        self._from = epoch["processed"], behind, batches["processed"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # With `max_steps` Lightning would go back into an epoch that has ended, and count it twice.
+        trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         if isinstance(trainer.strategy, DDPStrategy) and hasattr(trainer.strategy.model, "broadcast_buffers"):
             trainer.strategy.model.broadcast_buffers = False  # type: ignore[union-attr]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         sampler = getattr(trainer.train_dataloader, "sampler", None)
-        if self._inside and not hasattr(sampler, "go_on"):
+        if (self._inside and not hasattr(sampler, "go_on")) or (self._goes_on and type(sampler) is RandomSampler):
             rank_zero_warn(
-                "the run goes on inside an epoch, and the training loader has an order of its own: in the rest of this "
-                "epoch samples may come twice or not at all; DataModule.train_dataloader has an order to go on in"
+                "the run goes on, and the training loader has an order of its own, which begins again: inside an epoch "
+                "samples may come twice or not at all; DataModule.train_dataloader has an order to go on in"
             )
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:

@@ -57,6 +57,7 @@ class Ending:
         """Note signals from now on. Only the main thread can; elsewhere nothing is changed."""
         if threading.current_thread() is not threading.main_thread() or self._before:
             return
+        self.signum, self.elsewhere = None, 0  # what ended a run before this one
         for number in HEEDED:
             self._before[number] = signal.signal(number, self._note)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)

@@ -32,7 +32,7 @@ class LostProcessError(RuntimeError):
 
 @dataclass
 class Words:
-    """Which process has ended, and by which signal it was told to, or with which error."""
+    """Which process has ended, and what told it to, a signal or `ending.TIME_IS_UP`, or with which error."""
 
     process: int
     signum: int | None = None
@@ -59,7 +59,7 @@ def exchanged(run: Path, process: int, processes: int) -> Iterator[None]:
         yield
     except Stopped as stopped:
         if processes > 1:
-            _leave(run, Words(process, stopped.signum))
+            _leave(run, Words(process, stopped.signum or ending.TIME_IS_UP))
         raise
     except Exception as error:
         lost = _is_lost_contact(error)
@@ -70,7 +70,7 @@ def exchanged(run: Path, process: int, processes: int) -> Iterator[None]:
                 _leave(run, Words(process, error=" ".join(f"{type(error).__name__}: {error}".split())))
             raise
         if signum := was_told(run, error):
-            raise Stopped(signum) from error
+            raise Stopped(None if signum == ending.TIME_IS_UP else signum) from error
         words = _read(run)
         raise LostProcessError(
             f"process {words.process} ended this run: {words.error}" if words else "another process of this run is gone"
@@ -80,7 +80,7 @@ def exchanged(run: Path, process: int, processes: int) -> Iterator[None]:
 
 
 def was_told(run: Path, error: BaseException) -> int | None:
-    """The signal that told another process to end, if its end is what the error is about."""
+    """What told another process to end, a signal or `ending.TIME_IS_UP`, if its end is what the error is about."""
     words = _read(run) if _is_lost_contact(error) else None
     return words.signum if words else None
 

@@ -59,6 +59,7 @@ class OverfittingGuard(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self.stopped = None  # where it had, the run has been given more
         if self._batch is None:
             self._batch = {**batch, "image": batch.get("clean", batch["image"])}
             self._is_first = batch_idx == 0
@@ -108,10 +109,10 @@ class OverfittingGuard(Callback):
             trainer.save_checkpoint(Path(trainer.default_root_dir, "checkpoints", "before_overfitting.ckpt"))
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
+        return {"best": self.best, "stopped": self.stopped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
+        self.best, self.stopped = state_dict["best"], state_dict.get("stopped")
 
 
 def _first_batch(trainer: Trainer) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """Checkpoints on disk: whole or not there."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,13 @@ class WholeFiles(TorchCheckpointIO):
 
 
 def keep_names(folder: Path) -> None:
-    """Have a folder's renames survive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Have a folder's renames survive a loss of power, where the file system can do that."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def keep_as(path: Path, other: Path) -> None:

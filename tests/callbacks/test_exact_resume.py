@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import PolynomialLR
 
 from attacks import PGD, Linf
 from callbacks import EMA, Attack, Checkpoints, EvaluationDue, ExactResume, OverfittingGuard
+from callbacks.interruption import Stopped, ending
 from callbacks.whole_files import WholeFiles
 from datamodules import Shapes
 from lightning_modules import Classifier
@@ -57,11 +58,10 @@ def fit(make_trainer, tmp_path, monkeypatch):
         trainer = make_trainer(
             default_root_dir=tmp_path / name,
             callbacks=callbacks + [trouble] * (trouble is not None),
-            max_epochs=3,
             plugins=[WholeFiles()],
             enable_checkpointing=True,
             num_sanity_val_steps=0,
-            **options,
+            **{"max_epochs": 3, **options},
         )
         module = Classifier(
             network(), optimizer=partial(SGD, lr=0.1, momentum=0.9), schedule=lambda o, n: PolynomialLR(o, n)
@@ -103,6 +103,65 @@ def test_after_an_evaluation_that_is_done_again_the_guard_measures_its_epoch(fit
     assert_equal(fit("run"), undisturbed)
     guarded = torch.load(tmp_path / "run" / "checkpoints" / "before_overfitting.ckpt", weights_only=True)
     assert guarded["epoch"] == 2
+
+
+@pytest.mark.parametrize("options", [{"max_steps": 1000}, {"max_epochs": -1, "max_steps": 14}], ids=str)
+@pytest.mark.parametrize("every", [1, 1000])
+def test_so_does_one_that_is_limited_by_its_steps(fit, options, every):
+    undisturbed = fit("undisturbed", **options)
+    assert undisturbed[1] == min(options["max_steps"], 18)
+    for hook, times in (("on_train_batch_start", 2), ("on_train_batch_start", 8), ("on_validation_end", 2)):
+        name, checkpoints = f"{hook}{times}", partial(Checkpoints, every_steps=every)
+        assert fit(name, LosesPower(hook, times), checkpoints=checkpoints(), **options) is None
+        assert_equal(fit(name, checkpoints=checkpoints(), **options), undisturbed)
+
+
+class Evaluations(Callback):
+    def __init__(self):
+        self.steps = []
+
+    def on_validation_end(self, trainer, pl_module):
+        self.steps.append(trainer.global_step)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("step", [2, 3, 4, 9])
+def test_no_evaluation_inside_an_epoch_is_left_out(fit, every, step):
+    class Told(Evaluations):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if trainer.global_step + 1 == step:
+                ending.signum = 15
+
+    def go(watch):
+        return fit("run", watch, checkpoints=Checkpoints(every_steps=every), val_check_interval=3)
+
+    first, then = Told(), Evaluations()
+    with pytest.raises(Stopped):
+        go(first)
+    go(then)
+    assert first.steps + then.steps == [3, 6, 9, 12, 15, 18]
+
+
+class Stops(Callback):
+    """At step 12; and then power is lost, before the evaluation that is due."""
+
+    def __init__(self, step):
+        self.stopped, self.step = None, step
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        trainer.should_stop = trainer.should_stop or trainer.global_step == self.step
+
+    def on_train_end(self, trainer, pl_module):
+        if self.step:
+            raise RuntimeError("lost power")
+
+
+def test_what_a_callback_has_stopped_stays_stopped_unless_it_is_given_more(fit):
+    options = {"max_epochs": 8, "check_val_every_n_epoch": 4}
+    assert fit("run", Stops(12), **options) is None
+    _, steps, _, results = fit("run", Stops(None), **options)
+    assert steps == 12 and results["clean"]["samples"] == 5, "and is evaluated"
+    assert fit("run", Stops(None), **options | {"max_epochs": 12})[1] == 72
 
 
 def test_checkpoints_that_come_seldom_lose_time_and_nothing_else(fit):
@@ -161,3 +220,27 @@ def test_a_loader_with_an_order_of_its_own_is_told(make_trainer, noise_loader, p
         go(LosesPower("on_train_batch_start", 3))
     with pytest.warns(UserWarning, match="the training loader has an order of its own"):
         go()
+
+
+def test_batch_sizes_may_change_again_and_again(fit):
+    class Seen(Callback):
+        def __init__(self, last=None):
+            self.index, self.last = [], last
+
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if trainer.current_epoch == 0:
+                self.index += batch["index"].tolist()
+
+        def on_train_batch_end(self, *_):
+            if len(self.index) == self.last:
+                ending.signum = 15
+
+    parts = [Seen(6), Seen(4), Seen(4), Seen()]
+    for part, batch_size in zip(parts, (3, 4, 4, 1), strict=True):
+        ending.begin()
+        if part.last:
+            with pytest.raises(Stopped):
+                fit("run", part, batch_size=batch_size)
+        else:
+            assert fit("run", part, batch_size=batch_size)
+    assert sorted(i for part in parts for i in part.index) == list(range(26))
