@@ -7,6 +7,9 @@ import sys
 
 COMMANDS = ("fit", "validate", "test", "predict", "report", "status", "dashboard", "convert")
 
+MOST = 1000
+"""Characters at each end of a line that is longer than two of these."""
+
 
 def main(args: list[str] | None = None) -> None:
     """Run a command; a user's mistake ends it with one line and exit status 2.
@@ -62,8 +65,11 @@ def _run(arguments: list[str], args: list[str] | None) -> None:
 
 
 def _end(line: str) -> None:
-    """End with one line and exit status 2."""
-    sys.stderr.write(f"error: {''.join(filter(str.isprintable, line))}\n")
+    """End with one line and exit status 2; of a value that is as long as a book, its beginning and its end."""
+    line = "".join(filter(str.isprintable, line))
+    if len(line) > 2 * MOST:
+        line = f"{line[:MOST]} [...] {line[-MOST:]}"
+    sys.stderr.write(f"error: {line}\n")
     sys.exit(2)
 
 

@@ -15,7 +15,7 @@ import yaml
 from jsonargparse import Namespace
 from tiny_data import write_camvid, write_images
 
-from cli import main
+from cli import _end, main
 from lightning_modules import Network
 from resuming import evaluation_key
 
@@ -482,6 +482,14 @@ def test_a_run_that_fails_before_its_first_step_leaves_no_checkpoint(tmp_path, m
     with pytest.raises(RuntimeError, match="no luck"):
         main(["fit", *QUICK, "--attack.train", "unlucky.fails"])
     assert not Path("runs/quickstart/checkpoints/last.ckpt").exists()
+
+
+def test_a_line_that_is_as_long_as_a_book_is_shortened(capsys):
+    with pytest.raises(SystemExit):
+        _end("data.batch_size: " + "many " * 10_000 + "of them")
+    line = capsys.readouterr().err
+    assert len(line) < 2100 and line.startswith("error: data.batch_size: many") and line.endswith("many of them\n")
+    assert " [...] " in line
 
 
 def test_a_seed_that_is_none_is_told(capsys):
