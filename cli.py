@@ -7,7 +7,7 @@ import sys
 
 COMMANDS = ("fit", "validate", "test", "predict", "report", "status", "dashboard", "convert")
 
-MOST = 1000
+MOST = 900
 """Characters at each end of a line that is longer than two of these."""
 
 

@@ -27,6 +27,7 @@ from callbacks.last_words import LostProcessError, exchanged, forget
 from callbacks.whole_files import WholeFiles
 from command_line import FindConfig, Parser, UserError, deepest
 from command_line.kept_config import SaveConfig, as_list, described, mark, take_back
+from command_line.nulls import check_nulls
 from datamodules import DataError, DataModule
 from lightning_modules import BatchError, Classifier, NetworkError
 from lightning_modules.first_look import first_look
@@ -119,6 +120,7 @@ class TrainingCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config, command = self.config[self.subcommand], str(self.subcommand)
+        check_nulls(config, model=Classifier, attack=callbacks.Attack, checkpoints=callbacks.Checkpoints)
         take_back(config, command, self._arguments)
         config.runs = os.path.expanduser(config.runs)
         config.ckpt_path = config.ckpt_path and os.path.expanduser(config.ckpt_path)
@@ -167,6 +169,10 @@ class TrainingCLI(LightningCLI):
             if os.environ.get("SADDLE_DEBUG"):
                 raise
             raise UserError(deepest(str(error))) from error
+        except RuntimeError as error:
+            if "more than one stateful callback" not in str(error) or os.environ.get("SADDLE_DEBUG"):
+                raise
+            raise UserError(f"trainer.callbacks: {str(error).partition('. ')[0]}; leave one out") from error
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Look at the data and what it asks of the network before a logger or a checkpoint writes anything."""

@@ -34,6 +34,8 @@ def adapt(val: Any, typehint: Any, **options: Any) -> Any:
         if isinstance(val, NestedArg) and place.lists and (items := _by_name(val, place, options)) is not None:
             return items
         if place.bases or place.callables:
+            if val == {} and options.get("prev_val") is None:
+                raise ValueError("{} names no class: give its class_path, or leave it out")
             return _adapt_class(val, typehint, place, options)
     return _adapt(val, typehint, **options)
 
