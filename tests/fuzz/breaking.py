@@ -116,6 +116,7 @@ def break_folder(root: Path, draw: Random) -> str:
         other = draw.choice(sorted(path for path in root.rglob("*") if path.is_file()))
         path.write_bytes(other.read_bytes())
         other.write_bytes(content)
+        return f"swap: {path.relative_to(root)}, {other.relative_to(root)}"
     else:
         path.unlink()
         if kind == "folder":
