@@ -172,6 +172,9 @@ class Divergence(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self._saved = checkpoint["global_step"]
 
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._saved = checkpoint["global_step"]
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "loss": float(self._loss),

@@ -264,3 +264,15 @@ def test_the_checkpoint_of_the_last_evaluation_is_kept(make_trainer, noise_loade
 def test_without_a_checkpoint_there_is_nothing_to_keep(make_trainer, noise_loader, tmp_path):
     make_trainer(callbacks=[Divergence()], max_epochs=2).fit(classifier(), noise_loader(), noise_loader())
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_the_step_of_the_weights_it_keeps_is_known_after_a_resume(make_trainer, noise_loader, tmp_path):
+    def go(epochs, **options):
+        guard = Divergence()
+        trainer = make_trainer(callbacks=[guard], max_epochs=epochs)
+        trainer.fit(classifier(lr=0.0), noise_loader(1, length=4), noise_loader(1, length=2), **options)
+        return guard, trainer
+
+    _, trainer = go(1)
+    trainer.save_checkpoint(tmp_path / "some.ckpt")
+    assert go(2, ckpt_path=tmp_path / "some.ckpt")[0]._kept == 4
