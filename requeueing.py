@@ -9,6 +9,8 @@ import sys
 from callbacks.interruption import Stopped
 from run_folder import is_first_process, slurm_job
 
+GO_ON = "to go on, call it again: fit with --ckpt_path last, evaluations as they were"
+
 
 def tell(stopped: Stopped) -> None:
     """Say what comes next; after the warning of a time limit, SIGUSR1, that is done under SLURM."""
@@ -16,9 +18,9 @@ def tell(stopped: Stopped) -> None:
         return
     job = slurm_job()
     if stopped.signum is None:
-        _say("trainer.max_time is over; to go on: --ckpt_path last")
+        _say(f"trainer.max_time is over; {GO_ON}")
     elif stopped.signum != signal.SIGUSR1 or job is None:
-        _say(f"ended by {signal.Signals(stopped.signum).name}; to go on: --ckpt_path last")
+        _say(f"ended by {signal.Signals(stopped.signum).name}; {GO_ON}")
     elif shutil.which("scontrol") is None:  # in a container, as a rule
         _say(f"job {job} is to be requeued by its script, which sees exit status {stopped.code}: no scontrol here")
     else:

@@ -100,7 +100,7 @@ def is_new(folder: Path) -> bool:
 
 def holds_work(run: Path) -> bool:
     """Whether a run has something to keep or to go on from, such as a checkpoint, or what was measured of a sample."""
-    kept = ("checkpoints/*.ckpt", "hpc_ckpt_*.ckpt", "predictions/*", "results.json")
+    kept = ("checkpoints/*.ckpt", "predictions/*", "results.json")
     records = run.glob("records/*.jsonl")
     return any(any(run.glob(name)) for name in kept) or any(path.read_text().strip() for path in records)
 

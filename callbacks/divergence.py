@@ -1,8 +1,6 @@
 """Stops a run that has gone wrong, and keeps the weights of before."""
 
 import math
-import os
-import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
@@ -21,6 +18,7 @@ from torch.optim import Optimizer
 from attacks.contract import ball_of
 from attacks.ensemble import parts
 from callbacks.attack import Attack, is_logged, is_step
+from callbacks.whole_files import keep_as
 
 KEPT = "before_divergence.ckpt"
 
@@ -88,16 +86,18 @@ class Divergence(Callback):
         if self._well and not self._above:
             self._well, self._kept = False, self._saved
             if trainer.is_global_zero:
-                _keep(Path(trainer.default_root_dir, "checkpoints"))
+                checkpoints = Path(trainer.default_root_dir, "checkpoints")
+                with suppress(OSError):  # a full disk is found by those who write more
+                    keep_as(checkpoints / "last.ckpt", checkpoints / KEPT)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Processes have shared their gradients: where the loss of one is no number, so is the norm of all."""
-        finite = bool(_norm(trainer, self._vectors(pl_module)).isfinite())  # a wait for a GPU
+        finite = bool(_norm(self._vectors(pl_module)).isfinite())  # a wait for a GPU
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         scaled = scaler is not None
         self._skipped = 0 if finite else self._skipped + 1
         if is_logged(trainer, trainer.fit_loop.epoch_loop.batch_idx):
-            norm = _norm(trainer, pl_module.parameters())
+            norm = _norm(pl_module.parameters())
             if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
                 norm = norm / scaler.get_scale()  # a fused optimizer does that by itself, later
             pl_module.log("train/gradient_norm", norm, batch_size=1)
@@ -197,12 +197,9 @@ class Divergence(Callback):
         self._kept, self._evaluated = state_dict.get("kept"), state_dict.get("evaluated")
 
 
-def _norm(trainer: Trainer, weights: Iterable[nn.Parameter]) -> Tensor:
-    """Of the gradient of weights, the same on all processes."""
-    norm = get_total_norm([weight.grad for weight in weights if weight.grad is not None])
-    if not isinstance(trainer.strategy, DDPStrategy | SingleDeviceStrategy):  # each process has a part
-        norm = torch.as_tensor(trainer.strategy.reduce(norm**2, reduce_op="sum")).sqrt()
-    return norm
+def _norm(weights: Iterable[nn.Parameter]) -> Tensor:
+    """Of the gradient of weights, which is the same on all processes."""
+    return get_total_norm([weight.grad for weight in weights if weight.grad is not None])
 
 
 def _robust(trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
@@ -224,18 +221,3 @@ def _robust(trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
 def _classes(trainer: Trainer) -> int:
     """How many there are; 0 if that is not known."""
     return len(getattr(trainer.datamodule, "classes", []))  # type: ignore[attr-defined]
-
-
-def _keep(checkpoints: Path) -> None:
-    """Give the last checkpoint another name, under which it stays when the next one takes its place."""
-    last, kept = checkpoints / "last.ckpt", checkpoints / KEPT
-    unfinished = kept.with_name(f".{KEPT}.{os.getpid()}")
-    with suppress(OSError):  # a full disk is found by those who write more
-        try:
-            os.link(last, unfinished)
-        except FileNotFoundError:
-            return
-        except OSError:  # not every file system can do that
-            shutil.copyfile(last, unfinished)
-        unfinished.replace(kept)
-    unfinished.unlink(missing_ok=True)

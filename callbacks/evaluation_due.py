@@ -13,8 +13,9 @@ class EvaluationDue(Callback):
     """Sees to it that a fit ends with an evaluation of the network as it is then.
 
     A checkpoint that is written while an epoch is evaluated says that this is to be done again, from the first image.
-    Where training ends and nothing was evaluated since the last step (it was stopped by a callback, by `max_steps` or
-    `max_time` inside an epoch, or it had been interrupted there before), the evaluation follows.
+    Where training ends and nothing was evaluated since the last step (it was stopped by a callback, by `max_steps`
+    inside an epoch, or it had been interrupted there before), the evaluation follows. What a callback has stopped stays
+    stopped when it goes on, unless it is given other limits or other callbacks that stop.
     """
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from attacks.seeds import mix
 from callbacks.attack import run_seed
 
 KEY = "position"
-"""Where a checkpoint keeps the run's seed, and how many samples all processes together took a batch."""
+"""Where a checkpoint keeps the run's seed, and how many samples of the epoch are behind it, of all processes."""
 
 
 class ExactResume(Callback):
@@ -40,13 +40,13 @@ class ExactResume(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         batch = getattr(datamodule, "batch_size", None)
-        position = {"seed": run_seed(), "batch": batch and batch * trainer.world_size}
+        position = {"seed": run_seed()}
         if batch and trainer.state.fn == TrainerFn.FITTING:
             loop = checkpoint["loops"]["fit_loop"]
             (epoch, samples, batches), now = self._from, loop["epoch_progress"]["current"]["processed"]
             done = loop["epoch_loop.batch_progress"]["current"]["processed"]
             before, since = (samples, done - batches) if epoch == now else (0, done)
-            position["samples"] = before + since * position["batch"]
+            position["samples"] = before + since * batch * trainer.world_size
         checkpoint[KEY] = position
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -68,7 +68,7 @@ class ExactResume(Callback):
             return
         behind = before.get("samples")
         if behind is None:  # of an older checkpoint
-            behind = batches["processed"] * (before.get("batch") or datamodule.batch_size * trainer.world_size)
+            behind = batches["processed"] * datamodule.batch_size * trainer.world_size
         further = datamodule.go_on(epoch["processed"], behind) - batches["processed"]
         batches.update({name: count + further for name, count in batches.items()})
         self._from = epoch["processed"], behind, batches["processed"]

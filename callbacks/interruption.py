@@ -50,8 +50,7 @@ class Ending:
 
     def limit(self, max_time: str | timedelta | dict[str, int] | None) -> None:
         """Have the job end after so long, since the command began; as Lightning's `max_time`."""
-        remaining = None if max_time is None else Timer(max_time)._duration
-        self._seconds = remaining
+        self._seconds = None if max_time is None else Timer(max_time).time_remaining()
 
     def listen(self) -> None:
         """Note signals from now on. Only the main thread can; elsewhere nothing is changed."""

@@ -121,6 +121,6 @@ def _end_with(leader: int) -> None:
 def _make_forks_safe() -> None:
     """Have loader workers forked only after the threads of the last collective have let go of the interpreter.
 
-    Until Python 3.12 a fork hangs for ever if another thread is just then attaching to the interpreter, as those do.
+    Once a worker was seen to hang for ever in its fork, in Python 3.11, on a lock that another thread had held then.
     """
     os.register_at_fork(before=lambda: time.sleep(0.02))

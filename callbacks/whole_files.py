@@ -1,6 +1,7 @@
 """Checkpoints on disk: whole or not there."""
 
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,19 @@ def keep_names(folder: Path) -> None:
 
 
 def keep_as(path: Path, other: Path) -> None:
-    """Give a file a second name, in place of what has it, at no cost; where there are no links, move it."""
+    """Give a file a second name, in place of what has it, at no cost; where there are no links, by a copy.
+
+    Raises OSError where there is no room for that. A file that is not there has no second name.
+    """
     if not path.is_file():
         return
-    link = other.with_name(f".{other.name}.part")
-    link.unlink(missing_ok=True)
+    unfinished = other.with_name(f".{other.name}.part")
+    unfinished.unlink(missing_ok=True)
     try:
-        os.link(path, link)
-        link.replace(other)
-    except OSError:
-        path.replace(other)
+        try:
+            os.link(path, unfinished)
+        except OSError:  # not every file system can do that
+            shutil.copyfile(path, unfinished)
+        unfinished.replace(other)
+    finally:
+        unfinished.unlink(missing_ok=True)

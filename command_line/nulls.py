@@ -22,13 +22,10 @@ def check_nulls(config: Namespace, **sections: type) -> None:
     Raises:
         UserError: if an argument is null that is no number, text or class without being left out.
     """
-    for name, kind in sections.items():
-        for path in _of_arguments(name, config.get(name), kind):
-            raise UserError(f"{path} null: is nothing; give a value, or leave it out")
     for name, value in vars(config).items():
-        if name not in sections:
-            for path in _below(name, value):
-                raise UserError(f"{path} null: is nothing; give a value, or leave it out")
+        found = _of_arguments(name, value, sections[name]) if name in sections else _below(name, value)
+        for path in found:
+            raise UserError(f"{path} null: is nothing; give a value, or leave it out")
 
 
 def _of_arguments(path: str, given: Any, kind: Any) -> Iterator[str]:
@@ -45,9 +42,7 @@ def _of_arguments(path: str, given: Any, kind: Any) -> Iterator[str]:
             yield f"{path}.{name}"
         inner = [each for each in get_args(hint) if get_origin(each) in (list, dict)] or [hint]
         entry = get_args(inner[0])[-1] if get_origin(inner[0]) in (list, dict) else Any
-        for key, each in (
-            enumerate(value) if isinstance(value, list) else _items(value) if isinstance(value, dict) else ()
-        ):
+        for key, each in _entries(value):
             if each is None and not _takes_none(entry):
                 yield f"{path}.{name}.{key}"
         yield from _below(f"{path}.{name}", value)

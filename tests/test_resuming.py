@@ -151,7 +151,7 @@ def test_a_run_goes_on_exactly_also_with_its_jobs_time_limit(capsys):
         with pytest.raises(SystemExit) as ended:
             main([*args, *LAST, "--trainer.max_time", "00:00:00:00"])
         assert not ended.value.code
-        assert "max_time is over; to go on: --ckpt_path last" in capsys.readouterr().err
+        assert "max_time is over; to go on, call it again: fit with --ckpt_path last" in capsys.readouterr().err
     main([*args, *LAST])
     one, other = (torch.load(f"runs/{run}/checkpoints/last.ckpt", weights_only=True) for run in ("whole", "quickstart"))
     assert one["global_step"] == other["global_step"] == 6
