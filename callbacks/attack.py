@@ -165,6 +165,12 @@ class Attack(Callback):
         return image
 
 
+def attack_of(trainer: Trainer) -> Attack:
+    """The trainer's `Attack`; one that attacks nothing, if it has none."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return next((callback for callback in callbacks if isinstance(callback, Attack)), Attack())
+
+
 def perturbed(
     attack: AnyAttack, network: nn.Module, batch: dict[str, Any], name: str, seed: Tensor | None = None
 ) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.trainer.states import TrainerFn
@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
-from callbacks.attack import Attack
+from callbacks.attack import attack_of
 from callbacks.dashboard import mark_preempting
 from callbacks.interruption import Stopped, ending
 from callbacks.last_words import was_told
@@ -216,8 +216,7 @@ class Checkpoints(ModelCheckpoint):
     def _check_best(self, trainer: Trainer) -> None:
         """Whether the version of the images is one that will be evaluated; the rest the first evaluation shows."""
         stage, _, version = (self.best or "").rpartition("/")[0].partition("/")
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        attack = next((callback for callback in callbacks if isinstance(callback, Attack)), Attack())
+        attack = attack_of(trainer)
         if stage == "val" and version not in ("clean", *attack.evaluate):
             raise MisconfigurationException(
                 f"checkpoints.best: {self.best}: evaluated are {', '.join(('clean', *attack.evaluate))}"

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from attacks.contract import ball_of
 from attacks.ensemble import parts
-from callbacks.attack import Attack, is_logged, is_step
+from callbacks.attack import attack_of, is_logged, is_step
 from callbacks.whole_files import keep_as
 
 KEPT = "before_divergence.ckpt"
@@ -204,8 +204,7 @@ def _norm(weights: Iterable[nn.Parameter]) -> Tensor:
 
 def _robust(trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
     """mIoU or accuracy under the evaluation attacks that training defends against, by the key of the dashboard."""
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    attack = next((callback for callback in callbacks if isinstance(callback, Attack)), Attack())
+    attack = attack_of(trainer)
     trained = ball_of(attack.train)
     results: dict[str, dict[str, Any]] = getattr(pl_module, "results", {})
     found = {}

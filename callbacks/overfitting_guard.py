@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from attacks import PGD, undisturbed
 from attacks.contract import ball_of
 from attacks.objectives import logits_of, valid_pixels
-from callbacks.attack import AnyAttack, Attack, perturbed
+from callbacks.attack import AnyAttack, attack_of, perturbed
 
 
 class OverfittingGuard(Callback):
@@ -45,8 +45,7 @@ class OverfittingGuard(Callback):
         self._measure_with = attack
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        trained = next((callback.train for callback in callbacks if isinstance(callback, Attack)), None)
+        trained = attack_of(trainer).train
         if self.attack is not None or trained is None or stage != "fit":
             return
         ball = ball_of(trained)

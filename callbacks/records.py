@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from callbacks.attack import Attack
+from callbacks.attack import attack_of
 from callbacks.bootstrap import intervals
 from callbacks.worst_case import chosen, worst_case
 from lightning_modules.counts import Counts, Outcome
@@ -217,8 +217,7 @@ def _score(counts: dict[str, list[int]]) -> float:
 
 
 def _worst_groups(trainer: Trainer) -> dict[str, list[str]]:
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return next((callback.worst for callback in callbacks if isinstance(callback, Attack)), {})
+    return attack_of(trainer).worst
 
 
 def _csv(columns: dict[str, Iterable[Any]]) -> str:

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from callbacks.attack import Attack, run_seed
+from callbacks.attack import attack_of, run_seed
 from callbacks.records import Records
 from callbacks.sanity import SanityGate
 from callbacks.settings import settings
@@ -102,7 +102,7 @@ class Results(Callback):
 
     def _collect(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        attack = next((callback for callback in callbacks if isinstance(callback, Attack)), Attack())
+        attack = attack_of(trainer)
         records = next((callback for callback in callbacks if isinstance(callback, Records)), Records())
         measured = {
             name: with_interval(values | records.intervals.get(name, {}))

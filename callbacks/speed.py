@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.profilers import PassThroughProfiler
 
-from callbacks.attack import Attack, is_logged, wait_for
+from callbacks.attack import attack_of, is_logged, wait_for
 
 
 class Speed(Callback):
@@ -64,8 +64,8 @@ class Speed(Callback):
         values = {"speed/images_per_second": self._images / (now - self._since), "speed/memory_gib": memory(pl_module)}
         if self._waits is not None:
             values["speed/data_share"] = self._waits.seconds / (now - self._since)
-        attack = next((callback for callback in trainer.callbacks if isinstance(callback, Attack)), None)  # type: ignore[attr-defined]
-        if attack is not None and attack.train is not None:
+        attack = attack_of(trainer)
+        if attack.train is not None:
             values["speed/attack_share"] = attack.seconds / (now - self._step_start)
         pl_module.log_dict(values, batch_size=1)
         self._begin(now)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from callbacks.attack import Attack
+from callbacks.attack import attack_of
 from callbacks.settings import settings
 from reports.files import ReportError
 from reports.results import results_as_written
@@ -21,8 +21,7 @@ KEY = "training"
 
 def training(trainer: Trainer, epochs: float) -> dict[str, Any]:
     """How weights have been trained by now, in so many epochs, and the classes that their outputs stand for."""
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    attack = next((callback for callback in callbacks if isinstance(callback, Attack)), Attack())
+    attack = attack_of(trainer)
     return {
         "run": Path(trainer.default_root_dir).name,
         "attack": settings(attack.train),
