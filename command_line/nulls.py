@@ -1,4 +1,7 @@
-"""Nulls in a config where there is nothing to leave out: the parser lets them pass, and they fail later, somewhere."""
+"""Nulls in a config where there is nothing to leave out: the parser lets them pass, and they fail later, somewhere.
+
+The parser has a setting for it, `unset_sentinel`, but then writes configs that it cannot read itself (findings/).
+"""
 
 import inspect
 from collections.abc import Iterator, Mapping
