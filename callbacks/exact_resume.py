@@ -74,7 +74,7 @@ class ExactResume(Callback):
         self._from = epoch["processed"], behind, batches["processed"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # With `max_steps` Lightning would go back into an epoch that has ended, and count it twice.
+        # With `max_steps` Lightning 2.6.6 would go back into an epoch that has ended, and count it twice (findings/).
         trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         if isinstance(trainer.strategy, DDPStrategy) and hasattr(trainer.strategy.model, "broadcast_buffers"):
             trainer.strategy.model.broadcast_buffers = False  # type: ignore[union-attr]
