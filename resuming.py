@@ -11,7 +11,7 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from callbacks.records import LAYOUT, unfinished
+from callbacks.evaluation.records import LAYOUT, unfinished
 from command_line import UserError
 from command_line.kept_config import FILE, name_of, plain
 from lightning_modules.unpickling import load_tensors

@@ -18,7 +18,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 from torch.utils.data import Dataset, get_worker_info
 
-import callbacks.results
+import callbacks.evaluation.results
 import callbacks.whole_files
 from callbacks import Synthesis
 from datamodules import Shapes
@@ -80,7 +80,7 @@ class Trouble(Callback):
     def _patch(self) -> None:
         """Come by the places that have no hook."""
         paint, save, keep_names = Synthesis._paint, torch.save, callbacks.whole_files.keep_names
-        write_results, read = callbacks.results.write_whole, Flipped.__getitem__
+        write_results, read = callbacks.evaluation.results.write_whole, Flipped.__getitem__
 
         def painting(*args: Any, **kwargs: Any) -> None:
             self.painting = True
@@ -110,7 +110,7 @@ class Trouble(Callback):
 
         Synthesis._paint = painting  # type: ignore[method-assign]
         callbacks.whole_files.torch = SimpleNamespace(save=writing)  # type: ignore[assignment]
-        callbacks.whole_files.keep_names, callbacks.results.write_whole = written, results
+        callbacks.whole_files.keep_names, callbacks.evaluation.results.write_whole = written, results
         Flipped.__getitem__ = reading  # type: ignore[method-assign]
 
 

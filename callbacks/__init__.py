@@ -4,19 +4,19 @@ from callbacks.attack import Attack
 from callbacks.checkpoints import Checkpoints
 from callbacks.dashboard import Dashboard
 from callbacks.divergence import Divergence
+from callbacks.evaluation.predictions import Predictions
+from callbacks.evaluation.records import Records
+from callbacks.evaluation.results import Results
+from callbacks.evaluation.sanity import SanityGate
 from callbacks.evaluation_due import EvaluationDue
 from callbacks.exact_resume import ExactResume
-from callbacks.generation import Generation
-from callbacks.inpainting import Inpainting
-from callbacks.large_eps import LargeEps
 from callbacks.overfitting_guard import OverfittingGuard
-from callbacks.predictions import Predictions
 from callbacks.progress import Progress
-from callbacks.records import Records
-from callbacks.results import Results
-from callbacks.sanity import SanityGate
 from callbacks.speed import Speed
-from callbacks.synthesis import Synthesis
+from callbacks.synthesis.base import Synthesis
+from callbacks.synthesis.generation import Generation
+from callbacks.synthesis.inpainting import Inpainting
+from callbacks.synthesis.large_eps import LargeEps
 from callbacks.weight_averaging import EMA
 from callbacks.zero_gradients import ZeroGradients
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from attacks import BalancedMaskedCrossEntropy, Universal
 from attacks.adversary import made_by
 from attacks.ensemble import parts
-from callbacks.pictures import picture
+from callbacks.synthesis.pictures import picture
 from reports.files import write_whole
 from reports.gallery import save_picture
 

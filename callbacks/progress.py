@@ -15,7 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from callbacks.attack import is_logged
 from callbacks.stopping import why_stopped
-from callbacks.synthesis import Synthesis
+from callbacks.synthesis.base import Synthesis
 from reports.files import write_whole
 from reports.progress import ENDED, FILE, read_progress
 from reports.wording import printable

@@ -27,7 +27,8 @@ def wilson(share: float, count: float) -> Interval:
 def with_interval(metrics: dict[str, Any]) -> dict[str, Any]:
     """Metrics of image-level labels with `accuracy_interval`, unless it is there; those of label maps as they are.
 
-    The pixels of a label map are not independent: its intervals need the single images, see `callbacks.bootstrap`.
+    The pixels of a label map are not independent: its intervals need the single images, see
+    `callbacks.evaluation.bootstrap`.
     """
     accuracy, samples = metrics.get("accuracy"), metrics.get("samples")
     if "miou" in metrics or "accuracy_interval" in metrics or not samples or accuracy is None or math.isnan(accuracy):

@@ -47,6 +47,12 @@ def test_a_room_imports_only_what_it_may(room):
 
 def test_every_source_file_has_a_test_file_of_its_name():
     for room in ROOMS:
-        for path in (ROOT / room).glob("*.py"):
+        for path in (ROOT / room).glob("**/*.py"):
             if path.stem not in ("__init__", "base"):
-                assert (ROOT / "tests" / room / f"test_{path.stem}.py").is_file(), f"no test for {path}"
+                test = ROOT / "tests" / path.relative_to(ROOT).with_name(f"test_{path.name}")
+                assert test.is_file(), f"no test for {path}"
+
+
+def test_synthesis_does_not_know_evaluation():
+    for path in (ROOT / "callbacks" / "synthesis").glob("*.py"):
+        assert not any(within(module, {"callbacks.evaluation"}) for module in imports(path)), path

@@ -8,8 +8,8 @@ from torch import nn
 
 from attacks import FGSM, PGD, Ensemble, Linf, Square
 from callbacks import Attack, Records, Results
-from callbacks.bootstrap import intervals
-from callbacks.records import unfinished
+from callbacks.evaluation.bootstrap import intervals
+from callbacks.evaluation.records import unfinished
 from lightning_modules import Classifier
 from lightning_modules.counts import Counts
 

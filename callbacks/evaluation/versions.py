@@ -9,7 +9,7 @@ import lightning
 import torch
 import torchvision
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def versions() -> dict[str, str]:

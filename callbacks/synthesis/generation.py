@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from attacks.objectives import CrossEntropy
-from callbacks.synthesis import Plan, Synthesis, channel_mean
+from callbacks.synthesis.base import Plan, Synthesis, channel_mean
 
 
 class Generation(Synthesis):

@@ -10,13 +10,13 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from callbacks.attack import attack_of, run_seed
-from callbacks.records import Records
-from callbacks.sanity import SanityGate
+from callbacks.evaluation.records import Records
+from callbacks.evaluation.sanity import SanityGate
+from callbacks.evaluation.versions import versions
 from callbacks.settings import settings
 from callbacks.stopping import why_stopped
-from callbacks.synthesis import Synthesis
+from callbacks.synthesis.base import Synthesis
 from callbacks.trained import KEY, check_attack, check_classes, classes_of, training, training_of
-from callbacks.versions import versions
 from reports.files import ReportError, digest, write_whole
 from reports.gallery import write_page
 from reports.intervals import with_interval

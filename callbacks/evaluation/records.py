@@ -14,8 +14,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from callbacks.attack import attack_of
-from callbacks.bootstrap import intervals
-from callbacks.worst_case import chosen, worst_case
+from callbacks.evaluation.bootstrap import intervals
+from callbacks.evaluation.worst_case import chosen, worst_case
 from lightning_modules.counts import Counts, Outcome
 from reports.files import write_whole
 from reports.intervals import Interval
@@ -48,7 +48,7 @@ class Records(Callback):
         self.key = key
         self.records: dict[int, Record] = {}
         self.intervals: dict[str, dict[str, Interval]] = {}
-        """Of label maps, by version of the image and by `worst` group: see `callbacks.bootstrap`."""
+        """Of label maps, by version of the image and by `worst` group: see `callbacks.evaluation.bootstrap`."""
         self._file: TextIO | None = None
         self._dense = False
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.stats import bootstrap
 
-from callbacks.bootstrap import intervals
+from callbacks.evaluation.bootstrap import intervals
 from lightning_modules.counts import Counts
 
 
@@ -64,7 +64,7 @@ def test_the_same_draws_every_time_and_no_global_generator_is_touched():
 def test_parts_of_the_draws_make_the_same_interval(monkeypatch):
     counts = random_counts(9)
     whole = intervals(counts)
-    monkeypatch.setattr("callbacks.bootstrap._AT_ONCE", 70)
+    monkeypatch.setattr("callbacks.evaluation.bootstrap._AT_ONCE", 70)
     assert intervals(counts) == whole
 
 

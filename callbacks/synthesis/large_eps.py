@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from attacks import Constraint
 from attacks.constraints import Number
 from attacks.objectives import CrossEntropy, Objective, valid_pixels
-from callbacks.synthesis import Plan, Synthesis
+from callbacks.synthesis.base import Plan, Synthesis
 
 
 class LargeEps(Synthesis):

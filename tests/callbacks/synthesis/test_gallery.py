@@ -6,7 +6,7 @@ from PIL import Image
 
 from attacks import L2, Box
 from callbacks import Generation, LargeEps
-from callbacks.gallery import Exhibition, epochs_of, settings
+from callbacks.synthesis.gallery import Exhibition, epochs_of, settings
 from reports.paintings import read_task
 
 IMAGE = torch.zeros(3, 4, 4)

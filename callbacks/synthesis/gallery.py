@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from attacks import Constraint
-from callbacks.pictures import label_picture, picture, strip
+from callbacks.synthesis.pictures import label_picture, picture, strip
 from reports.gallery import save_picture
 from reports.paintings import Seen, Task, read_task
 

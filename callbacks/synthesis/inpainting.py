@@ -11,7 +11,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 from attacks.constraints import Constraint, Number
 from attacks.objectives import CrossEntropy, Objective, valid_pixels
 from attacks.seeds import uniform
-from callbacks.synthesis import Painting, Plan, Synthesis, channel_mean
+from callbacks.synthesis.base import Painting, Plan, Synthesis, channel_mean
 
 
 class Inpainting(Synthesis):

@@ -7,7 +7,7 @@ from torch import nn
 
 from attacks import PGD, GaussianNoise, Linf
 from callbacks import Attack, Results, SanityGate
-from callbacks.sanity import probe, verdict
+from callbacks.evaluation.sanity import probe, verdict
 from lightning_modules import Classifier
 
 IMAGE = uniform(6, 3, 8, 8, seed=9)

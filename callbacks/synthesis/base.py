@@ -18,9 +18,9 @@ from attacks.adversary import outside_inference
 from attacks.constraints import Number, number
 from attacks.objectives import Objective, logits_of
 from attacks.seeds import mix
-from callbacks.gallery import Exhibition, epochs_of, settings
 from callbacks.interruption import interruptible
-from callbacks.pictures import on_one_size
+from callbacks.synthesis.gallery import Exhibition, epochs_of, settings
+from callbacks.synthesis.pictures import on_one_size
 from reports.files import ReportError
 from reports.gallery import write_page
 

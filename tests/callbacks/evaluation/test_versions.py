@@ -3,7 +3,7 @@ import subprocess
 import pytest
 import torch
 
-from callbacks.versions import own_version, versions
+from callbacks.evaluation.versions import own_version, versions
 
 
 def git(folder, *args):

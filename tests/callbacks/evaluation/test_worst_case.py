@@ -3,7 +3,7 @@ from itertools import product
 import pytest
 import torch
 
-from callbacks.worst_case import lowest_miou, worst_case
+from callbacks.evaluation.worst_case import lowest_miou, worst_case
 from lightning_modules.counts import Counts, DatasetMetrics
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from callbacks.pictures import label_picture
+from callbacks.synthesis.pictures import label_picture
 from reports.files import write_whole
 from reports.gallery import save_picture
 

@@ -4,7 +4,7 @@ from torch import nn
 
 from attacks import L2, Box
 from callbacks import Inpainting
-from callbacks.inpainting import blurred_error
+from callbacks.synthesis.inpainting import blurred_error
 
 
 class ColorNetwork(nn.Module):

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from callbacks.pictures import label_picture, on_one_size, picture, strip
+from callbacks.synthesis.pictures import label_picture, on_one_size, picture, strip
 
 
 def test_a_picture_rounds_to_the_nearest_grey_level():
