@@ -216,8 +216,7 @@ class TrainingCLI(LightningCLI):
             )
         watching = [callbacks.Progress(), callbacks.Divergence(), callbacks.Dashboard()]
         watching += [callbacks.Speed(), callbacks.ZeroGradients()]
-        always = [callbacks.ExactResume(), callbacks.EvaluationDue(), *watching, callbacks.Results()]
-        always.append(callbacks.Predictions())
+        always = [callbacks.ExactResume(), callbacks.EvaluationDue(), *watching, callbacks.Predictions()]
         if self.subcommand in ("validate", "test"):
             always.append(callbacks.Records(self.key))
             if self._get(self.config_init, "sanity"):
@@ -233,8 +232,8 @@ class TrainingCLI(LightningCLI):
             config.plugins = [*plugins, WholeFiles()]
         asked = [callback for callback in as_list(config.callbacks) if callback is not None]
         if not self._get(self.config_init, "paint"):
-            asked = [callback for callback in asked if not isinstance(callback, callbacks.Synthesis)]
-        config.callbacks = [*always, *asked]
+            asked = [callback for callback in asked if not isinstance(callback, callbacks.PictureCallback)]
+        config.callbacks = [*always, *asked, callbacks.Results()]  # at last, when all others have measured
         return super().instantiate_trainer(**kwargs)
 
 

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 import callbacks.evaluation.results
 import callbacks.whole_files
-from callbacks import Synthesis
+from callbacks import PictureCallback
 from datamodules import Shapes
 from datamodules.base import Split
 
@@ -79,7 +79,7 @@ class Trouble(Callback):
 
     def _patch(self) -> None:
         """Come by the places that have no hook."""
-        paint, save, keep_names = Synthesis._paint, torch.save, callbacks.whole_files.keep_names
+        paint, save, keep_names = PictureCallback._make, torch.save, callbacks.whole_files.keep_names
         write_results, read = callbacks.evaluation.results.write_whole, Flipped.__getitem__
 
         def painting(*args: Any, **kwargs: Any) -> None:
@@ -108,7 +108,7 @@ class Trouble(Callback):
                 self.come_by("reading")
             return read(samples, index)
 
-        Synthesis._paint = painting  # type: ignore[method-assign]
+        PictureCallback._make = painting  # type: ignore[method-assign]
         callbacks.whole_files.torch = SimpleNamespace(save=writing)  # type: ignore[assignment]
         callbacks.whole_files.keep_names, callbacks.evaluation.results.write_whole = written, results
         Flipped.__getitem__ = reading  # type: ignore[method-assign]

@@ -14,6 +14,7 @@ from callbacks.overfitting_guard import OverfittingGuard
 from callbacks.progress import Progress
 from callbacks.speed import Speed
 from callbacks.synthesis.base import Synthesis
+from callbacks.synthesis.callback import PictureCallback
 from callbacks.synthesis.generation import Generation
 from callbacks.synthesis.inpainting import Inpainting
 from callbacks.synthesis.large_eps import LargeEps
@@ -22,6 +23,6 @@ from callbacks.zero_gradients import ZeroGradients
 
 __all__ = [
     "EMA", "Attack", "Checkpoints", "Dashboard", "Divergence", "EvaluationDue", "ExactResume", "Generation",
-    "Inpainting", "LargeEps", "OverfittingGuard", "Predictions", "Progress", "Records", "Results", "SanityGate",
-    "Speed", "Synthesis", "ZeroGradients",
+    "Inpainting", "LargeEps", "OverfittingGuard", "PictureCallback", "Predictions", "Progress", "Records", "Results",
+    "SanityGate", "Speed", "Synthesis", "ZeroGradients",
 ]  # fmt: skip

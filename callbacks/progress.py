@@ -15,7 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from callbacks.attack import is_logged
 from callbacks.stopping import why_stopped
-from callbacks.synthesis.base import Synthesis
+from callbacks.synthesis.callback import PictureCallback
 from reports.files import write_whole
 from reports.progress import ENDED, FILE, read_progress
 from reports.wording import printable
@@ -88,7 +88,7 @@ class Progress(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        if any(isinstance(callback, Synthesis) and callback.is_due(trainer) for callback in callbacks):
+        if any(isinstance(callback, PictureCallback) and callback.is_due(trainer) for callback in callbacks):
             self._to(trainer, "painting")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -74,7 +74,7 @@ def test_a_config_runs(config, tmp_path, monkeypatch, capsys):
     assert (run / "results.json").is_file()
     assert (run / "checkpoints" / "last.ckpt").is_file() == (command(config) == "fit")
     named = [getattr(callbacks, callback["class_path"]) for callback in content["trainer"].get("callbacks", [])]
-    painters = {callback.task for callback in named if issubclass(callback, callbacks.Synthesis)}
+    painters = {callback.task for callback in named if issubclass(callback, callbacks.PictureCallback)}
     assert {path.parts[-3] for path in run.glob("gallery/*/*/start.png")} == painters
 
 

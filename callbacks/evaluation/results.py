@@ -15,7 +15,7 @@ from callbacks.evaluation.sanity import SanityGate
 from callbacks.evaluation.versions import versions
 from callbacks.settings import settings
 from callbacks.stopping import why_stopped
-from callbacks.synthesis.base import Synthesis
+from callbacks.synthesis.callback import PictureCallback
 from callbacks.trained import KEY, check_attack, check_classes, classes_of, training, training_of
 from reports.files import ReportError, digest, write_whole
 from reports.gallery import write_page
@@ -117,7 +117,7 @@ class Results(Callback):
             "run": Path(trainer.default_root_dir).name,
             "command": trainer.state.fn,
             "metrics": {version: measured[version] for version in versions if version in measured},
-            "synthesis": {c.task: c.results for c in callbacks if isinstance(c, Synthesis) and c.results},
+            "synthesis": {c.task: c.results for c in callbacks if isinstance(c, PictureCallback) and c.results},
             "attacks": {name: settings(each) for name, each in attack.evaluate.items()},
             "worst": attack.worst,
             "cost": records.cost(),

@@ -1,37 +1,39 @@
-"""What every synthesis callback shares: which samples, when, on which rank, in which mode, where the pictures go."""
+"""What every synthesis task shares: a start image, an objective and a constraint become a picture."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+import difflib
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
-from attacks import Box, Constraint, projected_gradient, undisturbed
+from attacks import L2, Box, Constraint, projected_gradient, undisturbed
 from attacks.adversary import outside_inference
 from attacks.constraints import Number, number
-from attacks.objectives import Objective, logits_of
+from attacks.objectives import Objective, logits_of, valid_pixels
 from attacks.seeds import mix
-from callbacks.interruption import interruptible
-from callbacks.synthesis.gallery import Exhibition, epochs_of, settings
-from callbacks.synthesis.pictures import on_one_size
-from reports.files import ReportError
-from reports.gallery import write_page
+from callbacks.synthesis.callback import PictureCallback, above_0
+from callbacks.synthesis.painting import Painting
 
-N = TypeVar("N", int, float)
+Class = int | str
+"""A class, by its number or its name."""
 
 
 @dataclass
 class Plan:
     """A synthesis: a start image, an objective to lower, a constraint.
 
-    `variant` tells several plans for one batch apart; `hole` is true `(B, 1, H, W)` where the picture is made up.
+    Args:
+        start: `(B, 3, H, W)` in `[0, 1]`.
+        objective: gives one value per sample, to lower.
+        constraint: the set around `start`; the box `[0, 1]` is added to it.
+        variant: tells several plans for one batch apart.
+        hole: true `(B, 1, H, W)` where the picture is made up.
+        wanted: the labels that the network is to see in the result, `(B,)` or `(B, H, W)`.
+        beside: other pictures of a sample that belong to its painting, `(B, 3, h, w)` each, by name.
     """
 
     start: Tensor
@@ -39,63 +41,59 @@ class Plan:
     constraint: Constraint
     variant: str = ""
     hole: Tensor | None = None
+    wanted: Tensor | None = None
+    beside: dict[str, Tensor] = field(default_factory=dict)
 
 
-@dataclass
-class Painting:
-    """What came out: images `(B, 3, H, W)` in `[0, 1]`, the logits of the result, and scores `(B,)` by name."""
-
-    variant: str
-    original: Tensor
-    start: Tensor
-    result: Tensor
-    logits: Tensor
-    scores: dict[str, Tensor] = field(default_factory=dict)
+Plans = Generator[Plan, Tensor, None]
+"""Plans one after the other; `yield` gives back what became of one, so that the next may begin there."""
 
 
-class Synthesis(Callback, ABC):
+class Synthesis(PictureCallback):
     """Paints with the network's gradients, on a fixed handful of validation samples after every evaluation.
 
-    The pictures go to the run's gallery on disk and to every logger that takes images, under one stable key. The
-    process of rank 0 paints; nothing in here waits for another.
+    A task says its plans; the loop is that of the attacks, downhill.
 
     Args:
-        constraint: how far the picture may move from its start.
+        constraint: how far the picture may move from its start: a set, or the eps of an `L2`.
         steps: number of gradient steps.
         step_size: length of a step in pixel units.
         samples: how many validation samples, spread evenly over the set, or their indices.
         every_n_epochs: paint after the evaluation of every n-th epoch; the last one is always painted.
+        frames: how many pictures of the way there are kept, for a strip and an animation; none by default.
+        judge: a second network, which did not paint: it scores what it sees in the pictures.
 
     Raises:
         ValueError: if a number is not above 0, or the list of samples is empty, has a negative one or one twice.
     """
 
-    task: ClassVar[str]
-    """The folder in the gallery and the key in the loggers."""
-
     def __init__(
         self,
-        constraint: Constraint,
+        constraint: Constraint | float,
         steps: int,
         step_size: Number,
         samples: int | list[int] = 8,
         every_n_epochs: int = 1,
+        frames: int = 0,
+        judge: nn.Module | None = None,
     ) -> None:
-        self.constraint = constraint
-        self.steps = _above_0(steps, "steps")
-        self.step_size = _above_0(number(step_size, "step_size"), "step_size")
-        self.samples = _distinct(samples) if isinstance(samples, list) else _above_0(samples, "samples")
-        self.every_n_epochs = _above_0(every_n_epochs, "every_n_epochs")
-        self.results: dict[str, float] = {}
-        """Mean scores of the last time."""
+        super().__init__(samples, every_n_epochs)
+        self.constraint = constraint if isinstance(constraint, Constraint) else L2(constraint)
+        self.steps = above_0(steps, "steps")
+        self.step_size = above_0(number(step_size, "step_size"), "step_size")
+        if not 0 <= frames <= steps:
+            raise ValueError(f"frames={frames}: between 0 and the number of steps, {steps}")
+        self.frames, self.judge = frames, judge
+        self.tick: Callable[[int], None] = lambda steps: None
+        """Called while a picture is painted, with the number of steps since the call before."""
 
     @abstractmethod
-    def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Iterator[Plan]:
+    def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Plans:
         """Say what to paint; one plan, or several variants.
 
         Args:
             network: in eval mode, from images to logits.
-            batch: `image` `(B, 3, H, W)` in `[0, 1]` and `label`.
+            batch: see `synthesize`.
             seed: int64 `(B,)`, for what is random.
         """
 
@@ -108,114 +106,118 @@ class Synthesis(Callback, ABC):
 
         Args:
             network: from images in `[0, 1]` to logits.
-            batch: `image` float32 `(B, 3, H, W)` in `[0, 1]`, `label` int64; `index` int64 `(B,)` seeds what is random.
+            batch: `image` float32 `(B, 3, H, W)` in `[0, 1]`. What else there is: `label` int64, else the network's
+                prediction takes its place; `index` int64 `(B,)`, which seeds what is random; `mask` bool
+                `(B, 1, H, W)`, where to paint; `other` `(B, 3, H, W)`, a second image for each.
+
+        Raises:
+            ValueError: if a setting does not fit the network or the batch.
         """
         with undisturbed(network):
-            batch = {key: outside_inference(value) if torch.is_tensor(value) else value for key, value in batch.items()}
-            seed = mix(batch["index"] if "index" in batch else torch.arange(len(batch["image"])))
-            paintings = []
-            for plan in self.plans(network, batch, seed):
-                result = projected_gradient(
-                    plan.objective,
-                    plan.constraint & Box(),
-                    plan.start,
-                    steps=self.steps,
-                    step_size=self.step_size,
-                    descend=True,
-                )
-                with torch.no_grad():
-                    logits = logits_of(network(result))
-                painting = Painting(plan.variant, batch["image"], plan.start, result, logits)
-                painting.scores = self.scores(painting, plan)
-                paintings.append(painting)
-            return paintings
+            batch, seed = _prepared(batch)
+            return [self._paint(network, batch, plan, done) for plan, done in _run(self.plans(network, batch, seed))]
 
-    def is_due(self, trainer: Trainer) -> bool:
-        """Whether it paints at the end of this evaluation."""
-        last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
-        due = (trainer.current_epoch + 1) % self.every_n_epochs == 0 or last or trainer.state.fn != TrainerFn.FITTING
-        return due and not trainer.sanity_checking
+    def check(self, network: nn.Module, batch: dict[str, Any]) -> None:
+        """Make the plans of a batch, and look at each once; raises ValueError where that cannot be painted."""
+        with undisturbed(network):
+            batch, seed = _prepared(batch)
+            for plan, done in _run(self.plans(network, batch, seed)):
+                logits = logits_of(network(plan.start))
+                if plan.wanted is not None:
+                    _check_wanted(plan.wanted, logits)
+                if plan.hole is not None and not plan.hole.flatten(1).any(1).all():
+                    raise ValueError("a mask has no pixel inside; paint white where the picture is to be made up")
+                plan.objective(plan.start, 0.0)
+                done(plan.start)
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.is_due(trainer):
-            self._paint(trainer, pl_module, trainer.val_dataloaders)
+    def class_index(self, name: Class, setting: str) -> int:
+        """The number of a class; raises ValueError if there is none of that name or number."""
+        if isinstance(name, str) and name not in self.classes:
+            close = difflib.get_close_matches(name, self.classes, n=3, cutoff=0.4)
+            advice = f"did you mean {', '.join(close)}?" if close else f"the classes are {_some(self.classes)}"
+            advice = advice if self.classes else "their names are not known here: give its number"
+            raise ValueError(f"{setting}={name}: no class is called so; {advice}")
+        index = self.classes.index(name) if isinstance(name, str) else name
+        if index < 0 or (self.classes and index >= len(self.classes)):
+            raise ValueError(f"{setting}={name}: classes are numbered from 0 to {len(self.classes) - 1}")
+        return index
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._paint(trainer, pl_module, trainer.test_dataloaders)
-
-    def _paint(self, trainer: Trainer, pl_module: LightningModule, loader: Any) -> None:
-        if not trainer.is_global_zero:
-            return
-        folder = Path(trainer.default_root_dir) / "gallery"
-        classes = list(getattr(trainer.datamodule, "classes", []))  # type: ignore[attr-defined]
-        exhibition = Exhibition(folder / self.task, settings(self), classes, _epochs(trainer))
-        scores: dict[str, list[float]] = {}
-        for batch in map(trainer.precision_plugin.convert_input, self._batches(loader, pl_module.device)):
-            network = pl_module.get_submodule("network")
-            with interruptible(network):
-                paintings = self.synthesize(network, batch)
-            for painting in paintings:
-                for name, values in painting.scores.items():
-                    scores.setdefault(name, []).extend(values.tolist())
-                pictures = (painting.original, painting.start, painting.result, batch["label"], painting.logits)
-                for index, *sample in zip(batch["index"].tolist(), *pictures, strict=True):
-                    exhibition.add(f"{index:06d}{painting.variant and '_' + painting.variant}", *sample)
-        exhibition.finish()
-        self.results = {name: sum(values) / len(values) for name, values in scores.items()}
-        try:
-            write_page([Path(trainer.default_root_dir)], folder / "index.html")
-        except ReportError as error:  # an old results file: no reason to stop
-            rank_zero_warn(f"The gallery's page is not written. {error}")
-        for logger in trainer.loggers:
-            if self.results:
-                logger.log_metrics(
-                    {f"synthesis/{self.task}_{k}": v for k, v in self.results.items()}, trainer.global_step
-                )
-            if hasattr(logger, "log_image"):
-                images = on_one_size(exhibition.strips)
-                logger.log_image(f"synthesis/{self.task}", images, trainer.global_step, caption=exhibition.captions)
-
-    def _batches(self, loader: Any, device: torch.device) -> Iterator[dict[str, Any]]:
-        """The chosen samples, in one batch where they have one size, else one by one."""
-        data = loader.dataset
-        chosen = self.samples if isinstance(self.samples, list) else _spread(self.samples, len(data))
-        if max(chosen, default=-1) >= len(data):
-            raise MisconfigurationException(f"{self.task}: sample {max(chosen)} of a set of {len(data)}; set `samples`")
-        samples = [data[index] for index in chosen]
-        one_size = len({sample["image"].shape for sample in samples}) == 1
-        for group in [samples] if one_size else [[sample] for sample in samples]:
-            yield {
-                "image": torch.stack([sample["image"] for sample in group]).to(device),
-                "label": torch.stack([torch.as_tensor(sample["label"]) for sample in group]).to(device),
-                "index": torch.tensor([sample["index"] for sample in group], device=device),
-            }
+    def _paint(self, network: nn.Module, batch: dict[str, Any], plan: Plan, done: Callable[[Tensor], None]) -> Painting:
+        result, way = plan.start, []
+        for steps in _parts(self.steps, self.frames):
+            result = projected_gradient(
+                plan.objective,
+                plan.constraint & Box(),
+                plan.start,
+                steps=steps,
+                step_size=self.step_size,
+                start=result,
+                descend=True,
+            )
+            way.append(result)
+            self.tick(steps)
+        with torch.no_grad():
+            logits = logits_of(network(result))
+        way = way if self.frames else []
+        painting = Painting(plan.variant, batch["image"], plan.start, result, logits, way=way, beside=plan.beside)
+        painting.hole, painting.wanted = plan.hole, plan.wanted
+        painting.scores = self.scores(painting, plan)
+        done(result)
+        return painting
 
 
-def _epochs(trainer: Trainer) -> int | None:
-    """How many epochs the network has been trained for, the current one included; None where that is not known."""
-    if trainer.state.fn == TrainerFn.FITTING:
-        return trainer.current_epoch + 1
-    return epochs_of(Path(trainer.ckpt_path)) if trainer.ckpt_path else None
+def _run(plans: Plans) -> Iterator[tuple[Plan, Callable[[Tensor], None]]]:
+    """The plans, and for each what is to be called with what became of it."""
+    results: list[Tensor] = []
+    try:
+        plan = next(plans)
+        while True:
+            yield plan, results.append
+            plan = plans.send(results[-1])
+    except StopIteration:
+        return
 
 
-def _above_0(value: N, name: str) -> N:
-    if not value > 0:
-        raise ValueError(f"{name}={value}: a number above 0")
-    return value
+def _prepared(batch: dict[str, Any]) -> tuple[dict[str, Any], Tensor]:
+    """The batch outside of inference mode, and its seeds."""
+    batch = {key: outside_inference(value) if torch.is_tensor(value) else value for key, value in batch.items()}
+    return batch, mix(batch["index"] if "index" in batch else torch.arange(len(batch["image"])))
 
 
-def _distinct(samples: list[int]) -> list[int]:
-    if not samples or min(samples) < 0 or len(set(samples)) < len(samples):
-        raise ValueError(f"samples={samples}: indices of the data set, 0 or more, each once; or how many samples")
-    return samples
+def _parts(steps: int, frames: int) -> list[int]:
+    """The steps up to each picture of the way; the last one is the result."""
+    ends = [round(steps * (i + 1) / max(frames, 1)) for i in range(max(frames, 1))]
+    return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
 
 
-def _spread(count: int, length: int) -> list[int]:
-    """`count` indices spread evenly over `range(length)`."""
-    count = min(count, length)
-    return [i * length // count for i in range(count)]
+def _check_wanted(wanted: Tensor, logits: Tensor) -> None:
+    highest = int(torch.where(valid_pixels(wanted), wanted, 0).max())
+    if highest >= logits.shape[1]:
+        raise ValueError(f"class {highest} is wanted, and the network tells {logits.shape[1]} classes apart, from 0")
+    if wanted.ndim + 1 != logits.ndim:
+        kinds = {1: "one class for each image", 3: "a class for each pixel"}
+        raise ValueError(f"the labels are {kinds[wanted.ndim]}, and the network gives {kinds[logits.ndim - 1]}")
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def labels_of(network: nn.Module, batch: dict[str, Any], image: Tensor | None = None) -> Tensor:
+    """The labels of a batch, or where it has none, the network's predictions for it (or for another image)."""
+    if "label" in batch:
+        return batch["label"]
+    with torch.no_grad():
+        return logits_of(network(batch["image"] if image is None else image)).argmax(1)
 
 
 def channel_mean(image: Tensor) -> Tensor:
     """Each image filled with its own mean per channel."""
     return image.mean((2, 3), keepdim=True).expand_as(image)
+
+
+def at_least_0(value: float, name: str) -> float:
+    """Raises ValueError if a number is negative, infinite or none."""
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name}={value}: a number, 0 or more")
+    return value

@@ -1,5 +1,8 @@
 """The paintings of one evaluation, on their way into the run's gallery and to the loggers."""
 
+import json
+import warnings
+from dataclasses import asdict, dataclass, field
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -7,16 +10,40 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from attacks import Constraint
-from callbacks.synthesis.pictures import label_picture, picture, strip
+from callbacks.synthesis.painting import Painting
+from callbacks.synthesis.pictures import animation, label_picture, open_picture, picture, side_by_side
+from reports.files import write_whole
 from reports.gallery import save_picture
 from reports.paintings import Seen, Task, read_task
 
 
+@dataclass
+class Share:
+    """What one process has painted: what belongs to each sample's pictures, and the scores."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    classes: list[str] = field(default_factory=list)
+    samples: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Of `Seen`, by the sample's name."""
+    captions: dict[str, str] = field(default_factory=dict)
+    strips: dict[str, list[str]] = field(default_factory=dict)
+    """The files, in the sample's folder, of its original, start, result and what the network sees in it."""
+    scores: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass
+class Collected:
+    """What all processes have painted, in the order of the samples' names."""
+
+    strips: list[Image.Image] = field(default_factory=list)
+    captions: list[str] = field(default_factory=list)
+    scores: dict[str, list[float]] = field(default_factory=dict)
+
+
 class Exhibition:
-    """Writes the pictures of a task, and what belongs to them; see `reports.paintings` for where.
+    """Writes the pictures that a process has painted, and what belongs to them; see `reports.paintings` for where.
 
     Args:
         folder: the task's folder in the gallery.
@@ -28,62 +55,108 @@ class Exhibition:
     def __init__(self, folder: Path, settings: dict[str, Any], classes: list[str], epochs: int | None) -> None:
         self.folder = folder
         self.number = f"_{epochs - 1:04d}" if epochs else ""
-        try:
-            before = read_task(folder)
-        except (OSError, ValueError):  # damaged: what it told of earlier epochs is lost, their pictures are not
-            before = Task()
-        self.task = Task(settings, classes, before.samples)
-        self.strips: list[Image.Image] = []
-        """Of each sample original, start and result, and for label maps what the network sees in the result."""
-        self.captions: list[str] = []
+        self.share = Share(settings, classes)
 
-    def add(self, name: str, original: Tensor, start: Tensor, result: Tensor, label: Tensor, logits: Tensor) -> None:
-        """Write one sample's pictures.
+    def add(self, names: list[str], painting: Painting, label: Tensor | None = None) -> None:
+        """Write the pictures of a batch. A sample that met NaN is told and left out.
 
         Args:
-            name: the sample's.
-            original: float32 `(3, H, W)` in `[0, 1]`; `start` and `result` likewise.
-            start: where the painting began.
-            result: the painting.
-            label: int64, of the image `()` or of its pixels `(H, W)`.
-            logits: the network's for the result, `(C,)` or `(C, H, W)`.
+            names: the samples'.
+            painting: what came out.
+            label: int64, of the images `(B,)` or of their pixels `(B, H, W)`; None where it is not known.
         """
-        folder, seen = self.folder / name, self.task.samples.setdefault(name, Seen())
-        painting = f"epoch{self.number}.png" if self.number else "painting.png"
+        for i in range(len(names)):
+            if painting.finite[i]:
+                self._add(names[i], painting, i, None if label is None else label[i])
+            else:
+                what = f"{self.folder.name}: the picture of sample {names[i]}"
+                warnings.warn(f"{what} is left out: the network met NaN", stacklevel=2)
+        for name, values in painting.scores.items():
+            kept = values.detach().cpu()[painting.finite]
+            self.share.scores.setdefault(name, []).extend(kept[kept.isfinite()].tolist())
+
+    def _add(self, name: str, painting: Painting, i: int, label: Tensor | None) -> None:
+        folder, seen = self.folder / name, Seen()
+        original, start, result, logits = (
+            each[i] for each in (painting.original, painting.start, painting.result, painting.logits)
+        )
+        file = f"epoch{self.number}.png" if self.number else "painting.png"
         prediction = logits.argmax(0)
-        parts, caption = [original, start, result], f"{name}: original, start, result"
+        dense = prediction.ndim > 0
+        files, caption = ["original.png", "start.png", file], f"{name}: original, start, result"
         if not (folder / "start.png").is_file():
             save_picture(picture(original), folder / "original.png")
-            if label.ndim:
+            if label is not None and label.ndim:
                 save_picture(label_picture(label), folder / "label.png")
             save_picture(picture(start), folder / "start.png")
-        if label.ndim:
-            colours = label_picture(prediction)
-            save_picture(colours, folder / f"prediction{self.number}.png")
-            parts.append(F.pil_to_tensor(colours.convert("RGB")) / 255)
+        if dense:
+            save_picture(label_picture(prediction), folder / f"prediction{self.number}.png")
+            files.append(f"prediction{self.number}.png")
             caption += ", prediction"
-            seen.classes = sorted({*seen.classes, *label.unique().tolist(), *prediction.unique().tolist()})
+            known = [] if label is None or not label.ndim else label.unique().tolist()
+            seen.classes = sorted({*known, *prediction.unique().tolist()})
         else:
-            seen.label = self._class_name(label)
             share = 100 * logits.double().softmax(0)[prediction].item()
-            seen.predictions[painting] = f"{self._class_name(prediction)} {share:.0f} %"
-            caption = f"{name} ({seen.label}): original, start, result ({seen.predictions[painting]})"
-        save_picture(picture(result), folder / painting)
-        self.strips.append(strip(*parts))
-        self.captions.append(caption)
+            seen.predictions[file] = f"{self._class_name(prediction)} {share:.0f} %"
+            if label is not None:
+                seen.label = self._class_name(label)
+                caption = f"{name} ({seen.label}): original, start, result"
+            caption += f" ({seen.predictions[file]})"
+        save_picture(picture(result), folder / file)
+        for kind, images in painting.beside.items():
+            save_picture(picture(images[i]), folder / f"{kind}{self.number}.png")
+        if painting.way:
+            way = [picture(image) for image in (start, *(image[i] for image in painting.way))]
+            save_picture(side_by_side(way), folder / f"way{self.number}.png")
+            write_whole(folder / f"way{self.number}.gif", animation(way))
+        self.share.samples[name] = asdict(seen)
+        self.share.captions[name], self.share.strips[name] = caption, files
 
-    def finish(self) -> None:
-        """Write what belongs to the pictures."""
-        self.task.write(self.folder)
+    def finish(self, rank: int = 0) -> None:
+        """Leave what belongs to the pictures for the first process."""
+        write_whole(_share(self.folder, rank), json.dumps(asdict(self.share)))
 
     def _class_name(self, index: Tensor) -> str:
-        number = int(index)
-        return self.task.classes[number] if number < len(self.task.classes) else f"class {number}"
+        number, classes = int(index), self.share.classes
+        return classes[number] if number < len(classes) else f"class {number}"
+
+
+def collect(folder: Path, processes: int = 1) -> Collected:
+    """Bring together what all processes have left, once they all have; the first one does, for `task.json`.
+
+    Args:
+        folder: the task's folder in the gallery.
+        processes: how many there are.
+    """
+    shares = [Share(**json.loads(_share(folder, rank).read_text())) for rank in range(processes)]
+    try:
+        task = read_task(folder)
+    except (OSError, ValueError):  # damaged: what it told of earlier epochs is lost, their pictures are not
+        task = Task()
+    task.settings, task.classes = shares[0].settings, shares[0].classes
+    found = Collected()
+    for name, share in sorted((name, each) for each in shares for name in each.samples):
+        now, seen = Seen(**share.samples[name]), task.samples.setdefault(name, Seen())
+        seen.label, seen.classes = now.label, sorted({*seen.classes, *now.classes})
+        seen.predictions |= now.predictions
+        found.strips.append(side_by_side([open_picture(folder / name / file) for file in share.strips[name]]))
+        found.captions.append(share.captions[name])
+    for name in dict.fromkeys(name for share in shares for name in share.scores):
+        found.scores[name] = [value for share in shares for value in share.scores.get(name, [])]
+    task.write(folder)
+    for rank in range(processes):
+        _share(folder, rank).unlink()
+    return found
+
+
+def _share(folder: Path, rank: int) -> Path:
+    return folder / f".share-{rank}.json"
 
 
 def settings(task: Any) -> dict[str, Any]:
     """What a task was told about its paintings, as JSON: its constructor's arguments, as far as it keeps them."""
-    told = [name for name in signature(type(task)).parameters if name not in ("samples", "every_n_epochs")]
+    left_out = ("samples", "every_n_epochs", "frames", "judge")
+    told = [name for name in signature(type(task)).parameters if name not in left_out]
     return {name: _plain(getattr(task, name)) for name in told if hasattr(task, name)}
 
 

@@ -1,12 +1,11 @@
 """Generation from a label map with a robust network's gradients (eq. 7 of the paper)."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
 
 from attacks.objectives import CrossEntropy
-from callbacks.synthesis.base import Plan, Synthesis, channel_mean
+from callbacks.synthesis.base import Plan, Plans, Synthesis, channel_mean
 
 
 class Generation(Synthesis):
@@ -24,6 +23,6 @@ class Generation(Synthesis):
 
     task = "generation"
 
-    def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Iterator[Plan]:
+    def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Plans:
         start = channel_mean(batch["image"])
         yield Plan(start, CrossEntropy(network, start, batch["label"]), self.constraint)

@@ -1,7 +1,6 @@
 """Inpainting with a robust network's gradients (eq. 6 of the paper)."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -9,9 +8,11 @@ from torch import Tensor, nn
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from attacks.constraints import Constraint, Number
-from attacks.objectives import CrossEntropy, Objective, valid_pixels
+from attacks.objectives import CrossEntropy, valid_pixels
 from attacks.seeds import uniform
-from callbacks.synthesis.base import Painting, Plan, Synthesis, channel_mean
+from callbacks.synthesis.base import Plan, Plans, Synthesis, channel_mean
+from callbacks.synthesis.objectives import KeepOutside
+from callbacks.synthesis.painting import Painting
 
 
 class Inpainting(Synthesis):
@@ -65,13 +66,13 @@ class Inpainting(Synthesis):
         self.places = places
         self.weight = weight
 
-    def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Iterator[Plan]:
+    def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Plans:
         image, label = batch["image"], batch["label"]
         for number, place in enumerate(self.places or [None]):
             corners = _at(place, image, self.size) if place else _on_objects(image, label, self.size, seed)
             hole = _holes(image, corners, self.size)
             start = torch.where(hole, channel_mean(image), image)
-            objective = _KeepOutside(CrossEntropy(network, start, label), start, hole, self.weight)
+            objective = KeepOutside(CrossEntropy(network, start, label), start, hole, self.weight)
             yield Plan(start, objective, self.constraint, f"place_{number}" if self.places else "", hole)
 
     def scores(self, painting: Painting, plan: Plan) -> dict[str, Tensor]:
@@ -89,18 +90,6 @@ def blurred_error(result: Tensor, original: Tensor, hole: Tensor) -> Tensor:
     difference = gaussian_blur(result - original, [kernel, kernel], [sigma, sigma])
     inside = hole.expand_as(original)
     return (difference.square() * inside).flatten(1).sum(1) / inside.flatten(1).sum(1)
-
-
-class _KeepOutside(Objective):
-    """Adds the penalty of eq. 6 to an objective."""
-
-    def __init__(self, objective: Objective, start: Tensor, hole: Tensor, weight: float) -> None:
-        self.objective, self.start, self.outside, self.weight = objective, start, ~hole, weight
-
-    def __call__(self, image: Tensor, progress: float) -> tuple[Tensor, Tensor]:
-        value, logits = self.objective(image, progress)
-        change = ((image - self.start) * self.outside).square().flatten(1).mean(1)
-        return value + self.weight * change, logits
 
 
 def _fit(size: tuple[int, int], image: Tensor) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Attacks with a large eps as pictures: robust networks let them show another class (Tsipras et al. 2019)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from attacks import Constraint
 from attacks.constraints import Number
-from attacks.objectives import CrossEntropy, Objective, valid_pixels
-from callbacks.synthesis.base import Plan, Synthesis
+from attacks.objectives import CrossEntropy, valid_pixels
+from callbacks.synthesis.base import Plan, Plans, Synthesis
+from callbacks.synthesis.objectives import Away
 
 
 class LargeEps(Synthesis):
@@ -42,21 +43,10 @@ class LargeEps(Synthesis):
             raise ValueError(f"LargeEps: targets={list(targets)} are classes, 0 or more")
         self.targets = targets
 
-    def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Iterator[Plan]:
+    def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Plans:
         image, label = batch["image"], batch["label"]
         if not self.targets:
-            yield Plan(image, _Away(CrossEntropy(network, image, label)), self.constraint)
+            yield Plan(image, Away(CrossEntropy(network, image, label)), self.constraint)
         for target in self.targets:
             wanted = torch.where(valid_pixels(label), target, label)
             yield Plan(image, CrossEntropy(network, image, wanted), self.constraint, f"class_{target}")
-
-
-class _Away(Objective):
-    """The negative of an objective: to lower it is to raise that."""
-
-    def __init__(self, objective: Objective) -> None:
-        self.objective = objective
-
-    def __call__(self, image: Tensor, progress: float) -> tuple[Tensor, Tensor]:
-        value, logits = self.objective(image, progress)
-        return -value, logits

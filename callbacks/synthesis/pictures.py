@@ -1,6 +1,8 @@
 """Tensors as pictures."""
 
-import torch
+from io import BytesIO
+from pathlib import Path
+
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
@@ -13,11 +15,29 @@ def picture(image: Tensor) -> Image.Image:
     return F.to_pil_image((image.detach().float().cpu().clamp(0, 1) * 255).round().byte())
 
 
-def strip(*images: Tensor) -> Image.Image:
-    """Images `(3, H, W)` side by side, two pixels apart."""
-    gap = torch.ones(3, images[0].shape[1], 2)
-    parts = [part for image in images for part in (image.detach().float().cpu(), gap)]
-    return picture(torch.cat(parts[:-1], dim=2))
+def open_picture(path: Path) -> Image.Image:
+    """A picture from a file, in colour."""
+    with Image.open(path) as found:
+        return found.convert("RGB")
+
+
+def side_by_side(pictures: list[Image.Image]) -> Image.Image:
+    """Pictures in a row, two pixels apart, on white."""
+    paper = Image.new("RGB", (sum(p.width + 2 for p in pictures) - 2, max(p.height for p in pictures)), "white")
+    left = 0
+    for each in pictures:
+        paper.paste(each, (left, 0))
+        left += each.width + 2
+    return paper
+
+
+def animation(pictures: list[Image.Image], seconds: float = 3.0) -> bytes:
+    """Pictures one after the other, as a GIF that rests at the last one."""
+    buffer = BytesIO()
+    durations = [round(1000 * seconds / len(pictures))] * (len(pictures) - 1) + [1000]
+    first, *others = (each.quantize() for each in pictures)
+    first.save(buffer, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
+    return buffer.getvalue()
 
 
 def on_one_size(pictures: list[Image.Image]) -> list[Image.Image]:

@@ -6,17 +6,19 @@ from PIL import Image
 
 from attacks import L2, Box
 from callbacks import Generation, LargeEps
-from callbacks.synthesis.gallery import Exhibition, epochs_of, settings
+from callbacks.synthesis.gallery import Exhibition, collect, epochs_of, settings
+from callbacks.synthesis.painting import Painting
 from reports.paintings import read_task
 
-IMAGE = torch.zeros(3, 4, 4)
+IMAGE = torch.zeros(1, 3, 4, 4)
 
 
 def show(folder, epochs, logits, label, classes=()):
     exhibition = Exhibition(folder, {"steps": 2}, list(classes), epochs)
-    exhibition.add("000003", IMAGE, IMAGE, IMAGE, torch.as_tensor(label), torch.as_tensor(logits))
+    painting = Painting("", IMAGE, IMAGE, IMAGE, torch.as_tensor(logits)[None])
+    exhibition.add(["000003"], painting, torch.as_tensor(label)[None])
     exhibition.finish()
-    return exhibition
+    return collect(folder)
 
 
 def test_of_image_labels_the_predicted_class_and_its_probability_are_kept_epoch_by_epoch(tmp_path):
@@ -49,6 +51,44 @@ def test_where_the_epoch_is_not_known_none_is_claimed(tmp_path):
     assert {path.name for path in (tmp_path / "000003").iterdir()} == {
         "label.png", "original.png", "painting.png", "prediction.png", "start.png",
     }  # fmt: skip
+
+
+def test_what_several_processes_painted_is_brought_together_in_order(tmp_path):
+    for rank, (name, score) in enumerate((("000007", 1.0), ("000002", 3.0))):
+        exhibition = Exhibition(tmp_path, {"steps": rank}, ["cat", "dog"], 1)
+        logits = torch.tensor([[0.0, 100.0]])
+        painting = Painting("", IMAGE, IMAGE, IMAGE + rank, logits, {"error": torch.tensor([score])})
+        exhibition.add([name], painting, torch.tensor([rank]))
+        exhibition.finish(rank)
+    found = collect(tmp_path, processes=2)
+    assert [caption[:12] for caption in found.captions] == ["000002 (dog)", "000007 (cat)"]
+    assert [strip.getpixel((13, 1)) for strip in found.strips] == [(255, 255, 255), (0, 0, 0)]
+    assert found.scores == {"error": [1.0, 3.0]}
+    assert list(read_task(tmp_path).samples) == ["000002", "000007"]
+    assert not list(tmp_path.glob(".share*"))
+
+
+@pytest.mark.parametrize("where", ["result", "logits"])
+def test_a_picture_that_met_nan_is_told_and_left_out_and_its_scores_with_it(tmp_path, where):
+    image = torch.zeros(3, 3, 4, 4)
+    painting = Painting("", image, image, image.clone(), torch.zeros(3, 2), {"error": torch.tensor([1.0, 2, 3])})
+    getattr(painting, where)[1] = torch.nan
+    exhibition = Exhibition(tmp_path / "generation", {}, [], 1)
+    with pytest.warns(UserWarning, match="generation: the picture of sample b is left out: the network met NaN"):
+        exhibition.add(["a", "b", "c"], painting, torch.zeros(3, dtype=torch.long))
+    exhibition.finish()
+    found = collect(tmp_path / "generation")
+    assert found.scores == {"error": [1.0, 3.0]}
+    assert sorted(path.name for path in (tmp_path / "generation").glob("*/")) == ["a", "c"]
+
+
+def test_the_way_there_is_kept_as_a_strip_and_as_an_animation(tmp_path):
+    way = [IMAGE + 0.5, IMAGE + 1]
+    exhibition = Exhibition(tmp_path, {}, [], 3)
+    exhibition.add(["a"], Painting("", IMAGE, IMAGE, way[-1], torch.zeros(1, 2), way=way))
+    with Image.open(tmp_path / "a" / "way_0002.png") as strip, Image.open(tmp_path / "a" / "way_0002.gif") as film:
+        assert [strip.getpixel((left, 1))[0] for left in (1, 7, 13)] == [0, 128, 255]
+        assert film.n_frames == 3
 
 
 def test_a_damaged_file_of_an_earlier_epoch_stops_nothing(tmp_path):

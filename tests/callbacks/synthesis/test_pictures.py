@@ -1,8 +1,10 @@
+from io import BytesIO
+
 import numpy as np
 import torch
 from PIL import Image
 
-from callbacks.synthesis.pictures import label_picture, on_one_size, picture, strip
+from callbacks.synthesis.pictures import animation, label_picture, on_one_size, picture, side_by_side
 
 
 def test_a_picture_rounds_to_the_nearest_grey_level():
@@ -10,11 +12,22 @@ def test_a_picture_rounds_to_the_nearest_grey_level():
     assert np.asarray(picture(image))[0, :, 0].tolist() == [0, 128, 255, 255, 0, 100]
 
 
-def test_a_strip_is_side_by_side_with_a_white_gap():
-    left, right = torch.zeros(3, 4, 5), torch.full((3, 4, 6), 0.5)
-    pixels = np.asarray(strip(left, right))[:, :, 0]
+def test_a_row_of_pictures_has_white_gaps_and_as_much_height_as_its_highest():
+    left, right = picture(torch.zeros(3, 4, 5)), picture(torch.full((3, 3, 6), 0.5))
+    pixels = np.asarray(side_by_side([left, right]))[:, :, 0]
     assert pixels.shape == (4, 13)
-    assert (pixels[:, :5] == 0).all() and (pixels[:, 5:7] == 255).all() and (pixels[:, 7:] == 128).all()
+    assert (pixels[:, :5] == 0).all() and (pixels[:, 5:7] == 255).all() and (pixels[:3, 7:] == 128).all()
+    assert (pixels[3, 7:] == 255).all()
+
+
+def test_an_animation_has_a_picture_of_each_moment():
+    shades = [picture(torch.full((3, 4, 5), shade)) for shade in (0.0, 0.5, 1.0)]
+    with Image.open(BytesIO(animation(shades))) as film:
+        found = []
+        for number in range(film.n_frames):
+            film.seek(number)
+            found.append(film.convert("RGB").getpixel((2, 2))[0])
+    assert found == [0, 128, 255]
 
 
 def test_dashboards_get_pictures_of_one_size():

@@ -1,0 +1,201 @@
+"""What every callback that shows pictures shares: which samples, when, on which process, where the pictures go."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import nn
+
+from callbacks.interruption import interruptible
+from callbacks.synthesis.gallery import Exhibition, collect, epochs_of, settings
+from callbacks.synthesis.painting import Painting
+from callbacks.synthesis.pictures import on_one_size
+from reports.files import ReportError
+from reports.gallery import write_page
+
+N = TypeVar("N", int, float)
+
+
+class PictureCallback(Callback, ABC):
+    """Shows pictures of a fixed handful of validation samples after every evaluation.
+
+    They go to the run's gallery on disk and to every logger that takes images, under one stable key. Each process makes
+    its share; the first one collects them once the evaluation has brought all together.
+
+    Args:
+        samples: how many validation samples, spread evenly over the set, or their indices.
+        every_n_epochs: after the evaluation of every n-th epoch; the last one is always shown.
+
+    Raises:
+        ValueError: if a number is not above 0, or the list of samples is empty, has a negative one or one twice.
+    """
+
+    task: ClassVar[str]
+    """The folder in the gallery and the key in the loggers."""
+
+    pairs: ClassVar[bool] = False
+    """Whether each sample comes with another, the next of those that are shown, as `other`."""
+
+    def __init__(self, samples: int | list[int] = 8, every_n_epochs: int = 1) -> None:
+        self.samples = _distinct(samples) if isinstance(samples, list) else above_0(samples, "samples")
+        self.every_n_epochs = above_0(every_n_epochs, "every_n_epochs")
+        self.results: dict[str, float] = {}
+        """Mean scores of the last time."""
+        self.classes: list[str] = []
+        """The names of the classes; empty where they are not known."""
+        self._made = False
+
+    @abstractmethod
+    def synthesize(self, network: nn.Module, batch: dict[str, Any]) -> list[Painting]:
+        """Make the pictures of a batch; the network is left as it was found."""
+
+    def check(self, network: nn.Module, batch: dict[str, Any]) -> None:
+        """Raises ValueError if a setting does not fit the network or a batch."""
+
+    def first_look(self, trainer: Trainer, pl_module: LightningModule, data: Any) -> None:
+        """Check the settings with the first sample that is to be shown, before anything begins.
+
+        Raises:
+            MisconfigurationException: if one does not fit.
+        """
+        self.classes = _classes(trainer)
+        batch = next(self._batches(data, self._chosen(data)[:1], pl_module.device))
+        try:
+            self.check(pl_module.get_submodule("network"), trainer.precision_plugin.convert_input(batch))
+        except ValueError as error:
+            raise MisconfigurationException(f"{type(self).__name__}: {error}") from error
+
+    def is_due(self, trainer: Trainer) -> bool:
+        """Whether it shows something at the end of this evaluation."""
+        last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        due = (trainer.current_epoch + 1) % self.every_n_epochs == 0 or last or trainer.state.fn != TrainerFn.FITTING
+        return due and not trainer.sanity_checking
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.is_due(trainer):
+            self._make(trainer, pl_module, trainer.val_dataloaders)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._make(trainer, pl_module, trainer.test_dataloaders)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """All processes have made their pictures: the evaluation's sums have passed between them since."""
+        if self._made and trainer.is_global_zero:
+            self._collect(trainer)
+        self._made = False
+
+    on_test_end = on_validation_end
+
+    def _make(self, trainer: Trainer, pl_module: LightningModule, loader: Any) -> None:
+        """This process's share: every so many samples."""
+        self.classes = _classes(trainer)
+        exhibition = Exhibition(_folder(trainer) / self.task, settings(self), self.classes, _epochs(trainer))
+        chosen = self._chosen(loader.dataset)
+        mine = range(trainer.global_rank, len(chosen), trainer.world_size)
+        for batch in self._batches(loader.dataset, chosen, pl_module.device, list(mine), loader.batch_size or 1):
+            network = pl_module.get_submodule("network")
+            with interruptible(network):
+                paintings = self.synthesize(network, trainer.precision_plugin.convert_input(batch))
+            for painting in paintings:
+                names = [name_of(index, painting.variant) for index in batch["index"].tolist()]
+                exhibition.add(names, painting, batch.get("label"))
+        exhibition.finish(trainer.global_rank)
+        self._made = True
+
+    def _collect(self, trainer: Trainer) -> None:
+        folder = _folder(trainer)
+        found = collect(folder / self.task, trainer.world_size)
+        self.results = {name: sum(values) / len(values) for name, values in found.scores.items()}
+        try:
+            write_page([Path(trainer.default_root_dir)], folder / "index.html")
+        except ReportError as error:  # an old results file: no reason to stop
+            rank_zero_warn(f"The gallery's page is not written. {error}")
+        for logger in trainer.loggers:
+            if self.results:
+                logger.log_metrics(
+                    {f"synthesis/{self.task}_{k}": v for k, v in self.results.items()}, trainer.global_step
+                )
+            if hasattr(logger, "log_image") and found.strips:
+                images = on_one_size(found.strips)
+                logger.log_image(f"synthesis/{self.task}", images, trainer.global_step, caption=found.captions)
+
+    def _chosen(self, data: Any) -> list[int]:
+        chosen = self.samples if isinstance(self.samples, list) else _spread(self.samples, len(data))
+        if max(chosen, default=-1) >= len(data):
+            raise MisconfigurationException(f"{self.task}: sample {max(chosen)} of a set of {len(data)}; set `samples`")
+        return chosen
+
+    def _batches(
+        self, data: Any, chosen: list[int], device: torch.device, places: list[int] | None = None, batch_size: int = 1
+    ) -> Iterator[dict[str, Any]]:
+        """Those of the chosen samples that stand in some places, in batches of one size."""
+        places = list(range(len(chosen))) if places is None else places
+        group: list[tuple[dict[str, Any], ...]] = []
+        for place in places:
+            following = [chosen[(place + 1) % len(chosen)]] if self.pairs else []
+            sample = tuple(data[index] for index in [chosen[place], *following])
+            if group and (len(group) == batch_size or _size(sample) != _size(group[0])):
+                yield self._batch(group, device)
+                group = []
+            group.append(sample)
+        if group:
+            yield self._batch(group, device)
+
+    def _batch(self, group: list[tuple[dict[str, Any], ...]], device: torch.device) -> dict[str, Any]:
+        batch = {
+            "image": torch.stack([sample["image"] for sample, *_ in group]),
+            "label": torch.stack([torch.as_tensor(sample["label"]) for sample, *_ in group]),
+            "index": torch.tensor([sample["index"] for sample, *_ in group]),
+        }
+        if self.pairs:
+            batch["other"] = torch.stack([other["image"] for _, other in group])
+        return {key: value.to(device) for key, value in batch.items()}
+
+
+def name_of(index: int, variant: str) -> str:
+    """What a sample's pictures are called."""
+    return f"{index:06d}{variant and '_' + variant}"
+
+
+def above_0(value: N, name: str) -> N:
+    """Raises ValueError if a number is not above 0."""
+    if not value > 0:
+        raise ValueError(f"{name}={value}: a number above 0")
+    return value
+
+
+def _size(samples: tuple[dict[str, Any], ...]) -> list[torch.Size]:
+    return [sample["image"].shape for sample in samples]
+
+
+def _folder(trainer: Trainer) -> Path:
+    return Path(trainer.default_root_dir) / "gallery"
+
+
+def _classes(trainer: Trainer) -> list[str]:
+    return list(getattr(getattr(trainer, "datamodule", None), "classes", []))
+
+
+def _epochs(trainer: Trainer) -> int | None:
+    """How many epochs the network has been trained for, the current one included; None where that is not known."""
+    if trainer.state.fn == TrainerFn.FITTING:
+        return trainer.current_epoch + 1
+    return epochs_of(Path(trainer.ckpt_path)) if trainer.ckpt_path else None
+
+
+def _distinct(samples: list[int]) -> list[int]:
+    if not samples or min(samples) < 0 or len(set(samples)) < len(samples):
+        raise ValueError(f"samples={samples}: indices of the data set, 0 or more, each once; or how many samples")
+    return samples
+
+
+def _spread(count: int, length: int) -> list[int]:
+    """`count` indices spread evenly over `range(length)`."""
+    count = min(count, length)
+    return [i * length // count for i in range(count)]
