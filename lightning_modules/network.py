@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from lightning_modules.alexnet import AlexNetBN
+from lightning_modules.efficientnet_lite import EfficientNetLite0, FCNEfficientNetLite0
 from lightning_modules.mnist_cnn import MNISTCNN
 from lightning_modules.preact_resnet import PreActResNet18
 from lightning_modules.small import SmallFCN, SmallResNet
@@ -24,6 +25,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 OWN: dict[str, Callable[..., nn.Module]] = {
     "alexnet_bn": AlexNetBN,
     "dm_wrn_28_10": DMWideResNet,
+    "efficientnet_lite0": EfficientNetLite0,
+    "fcn_efficientnet_lite0": FCNEfficientNetLite0,
     "fcn_small": SmallFCN,
     "mnist_cnn": MNISTCNN,
     "preact_resnet18": PreActResNet18,
@@ -58,17 +61,19 @@ class Network(nn.Module):
 
     Args:
         name: a model of torchvision (`resnet50`, `fcn_resnet101`, ...), or `wrn_28_10` (Wide ResNet), `dm_wrn_28_10`
-            (the same with SiLU), `preact_resnet18`, `alexnet_bn`, `mnist_cnn`, `resnet_small` or `fcn_small`.
+            (the same with SiLU), `preact_resnet18`, `alexnet_bn`, `mnist_cnn`, `resnet_small`, `fcn_small`,
+            `efficientnet_lite0` or `fcn_efficientnet_lite0`.
         num_classes: number of classes C, background included.
         weights: torchvision's name of published weights (`DEFAULT`, `COCO_WITH_VOC_LABELS_V1`, ...), or a file: of
             torchvision, RobustBench, the `robustness` library, ours, or safetensors, or of another trainer that holds
             all names of the network under one prefix. A file's code is never run; where it holds two different sets
             of weights, such as an average, `cli.py convert --part` takes one out of it.
         backbone_weights: the same for the backbone of a segmentation network; random if not given. A file may be that
-            of a classifier, such as `imagenet_l2_3_0.pt`.
+            of a classifier, such as `imagenet_l2_3_0.pt`. A classifier takes of such a file all but its last layer, so
+            that it can learn other classes.
         aux: give a segmentation network its auxiliary head, used in training only.
-        mean: per-channel mean to normalise by; by default that of the weights, else ImageNet's. Another one than that
-            of a file is refused.
+        mean: per-channel mean to normalise by; by default that of the weights, else the architecture's, where all its
+            published weights have one, else ImageNet's. Another one than that of a file is refused.
         std: per-channel standard deviation, likewise.
         channels_last: keep weights and activations in this memory format, faster for most convolutions.
 
@@ -91,14 +96,16 @@ class Network(nn.Module):
         weights, backbone_weights = (each and os.path.expanduser(each) for each in (weights, backbone_weights))
         self.name, self.num_classes, self.weights = name, num_classes, weights
         published = None if weights is None or _is_file(weights) else _published(name, weights)
-        self.normalize = Normalize(mean or _statistic(published, "mean"), std or _statistic(published, "std"))
+        source: Any = OWN.get(name) if published is None else published.transforms()
+        of_source = getattr(source, "mean", IMAGENET_MEAN), getattr(source, "std", IMAGENET_STD)
+        self.normalize = Normalize(mean or of_source[0], std or of_source[1])
         self.model = _build(name, num_classes, published, backbone_weights, aux)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         keep = [key for key, given in (("normalize.mean", mean), ("normalize.std", std)) if given is not None]
         if backbone_weights is not None and _is_file(backbone_weights):
             load_backbone(self, Path(backbone_weights), keep)
         if weights is not None and published is None:
-            load_weights(self, Path(weights), keep, any_normaliser=name not in OWN)
+            load_weights(self, Path(weights), keep, any_normaliser=name not in OWN or hasattr(source, "mean"))
         self.to(memory_format=self.memory_format)
 
     def forward(self, image: Tensor) -> Tensor | dict[str, Tensor]:
@@ -136,25 +143,20 @@ def _published(name: str, weights: str) -> models.WeightsEnum:
     return choices[weights]
 
 
-def _statistic(published: models.WeightsEnum | None, which: str) -> Sequence[float]:
-    default = IMAGENET_MEAN if which == "mean" else IMAGENET_STD
-    return default if published is None else getattr(published.transforms(), which, default)
-
-
 def _build(
     name: str, num_classes: int, published: models.WeightsEnum | None, backbone_weights: str | None, aux: bool
 ) -> nn.Module:
     builder = _builder(name)
     if name in OWN:
-        if aux or backbone_weights:
-            raise NetworkError(f"{name} has no auxiliary head and no published backbone weights")
+        if aux or not _is_file(backbone_weights or "./"):
+            raise NetworkError(f"{name} has no auxiliary head and no published backbone weights; a file will do")
         return builder(num_classes=num_classes)
     options: dict[str, Any] = {"weights": published, "num_classes": num_classes}
     accepted = inspect.signature(builder).parameters
     if "weights_backbone" in accepted:  # torchvision would download ImageNet weights unless told otherwise
         options["weights_backbone"] = None if _is_file(backbone_weights or "./") else backbone_weights
-    elif backbone_weights is not None:
-        raise NetworkError(f"{name} is no segmentation network; give its weights as `weights`")
+    elif not _is_file(backbone_weights or "./"):
+        raise NetworkError(f"{name} is no segmentation network; give its weights as `weights`, or a file")
     if "aux_loss" in accepted:  # published weights include the auxiliary head's
         options["aux_loss"] = True if published else aux
     elif aux:

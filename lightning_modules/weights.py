@@ -78,17 +78,23 @@ def load_weights(network: nn.Module, path: Path, keep: Sequence[str] = (), any_n
 
 
 def load_backbone(network: nn.Module, path: Path, keep: Sequence[str] = ()) -> None:
-    """Load the backbone of a segmentation network from the weights of a classifier or of another segmentation network.
+    """Load the backbone of a network from the weights of a classifier or of a segmentation network.
 
-    The normaliser comes along: the backbone was trained behind it. Arguments and errors are those of `load_weights`.
+    Of a classifier, the backbone is all but its last layer. The normaliser comes along: the backbone was trained behind
+    it. Arguments and errors are those of `load_weights`.
     """
-    prefix, head = "model.backbone.", ("model.fc.", "model.classifier.")
+    own = network.state_dict()
+    prefix = "model.backbone."
+    head: tuple[str, ...] = ("model.fc.", "model._fc.", "model.classifier.")
+    if not any(key.startswith(prefix) for key in own):
+        layers = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+        prefix, head = "model.", (f"{layers[-1]}.",)
     state = {
         f"{prefix}{key.removeprefix('model.')}" if key.startswith("model.") else key: value
-        for key, value in read_weights(path, _under(prefix, network.state_dict()), whole=False).items()
+        for key, value in read_weights(path, _under(prefix, own), whole=False).items()
         if not key.startswith(head)
     }
-    own = {key: value for key, value in network.state_dict().items() if key.startswith((prefix, "normalize."))}
+    own = {k: value for k, value in own.items() if k.startswith((prefix, "normalize.")) and not k.startswith(head)}
     state = _fitting(_with_normaliser(state, own, keep, path), own, path)
     network.load_state_dict(state, strict=False)
 

@@ -137,6 +137,16 @@ def test_published_weights_may_have_another_normaliser_than_imagenets(monkeypatc
     assert Network("efficientnet_v2_l", 1000, weights="DEFAULT", mean=(0, 0, 0)).normalize.mean.max() == 0
 
 
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "fcn_efficientnet_lite0"])
+def test_an_architecture_may_have_another_normaliser_than_imagenets(name):
+    """The pixels of EfficientNet-Lite are `(value - 127) / 128`."""
+    built = Network(name, 3)
+    pixels = torch.tensor([0, 127, 255]).view(3, 1, 1) / 255
+    torch.testing.assert_close(built.normalize(pixels).flatten(), torch.tensor([-127, 0, 128]) / 128)
+    normalize = Network(name, 3, mean=(0, 0, 0)).normalize
+    assert normalize.mean.max() == 0 and normalize.std.flatten().tolist() == pytest.approx([128 / 255] * 3)
+
+
 def test_saturated_pixels_have_a_gradient():
     image = IMAGE.round().requires_grad_()
     Normalize(IMAGENET_MEAN, IMAGENET_STD)(image).sum().backward()
@@ -218,10 +228,10 @@ def test_weights_of_another_number_of_classes_are_refused(tmp_path):
         ({"name": "resnet18", "weights": "DEFAULT"}, ["resnet18 with num_classes=3", "1000"]),
         ({"name": "resnet18", "weights": "/nowhere/weights.pt"}, ["/nowhere/weights.pt: no such weights file"]),
         ({"name": "resnet18", "backbone_weights": "DEFAULT"}, ["resnet18 is no segmentation network"]),
-        ({"name": "resnet18", "backbone_weights": "./backbone.pt"}, ["resnet18 is no segmentation network"]),
+        ({"name": "resnet18", "backbone_weights": "./no.pt"}, ["no.pt: no such weights file"]),
         ({"name": "lraspp_mobilenet_v3_large", "backbone_weights": "./no.pt"}, ["no.pt: no such weights file"]),
         ({"name": "lraspp_mobilenet_v3_large", "backbone_weights": "V9"}, ["lraspp_mobilenet_v3_large", "V9"]),
-        ({"name": "fcn_small", "backbone_weights": "DEFAULT"}, ["fcn_small has no"]),
+        ({"name": "fcn_small", "backbone_weights": "DEFAULT"}, ["fcn_small has no", "a file will do"]),
         ({"name": "resnet18", "aux": True}, ["resnet18 has no auxiliary head"]),
         ({"name": "fcn_small", "aux": True}, ["fcn_small has no auxiliary head"]),
     ],
@@ -265,3 +275,29 @@ def test_a_classifiers_weights_serve_a_backbone(tmp_path):
     torch.save(classifier.state_dict(), tmp_path / "resnet50.pt")
     network = Network("fcn_resnet50", 21, backbone_weights=str(tmp_path / "resnet50.pt"))
     assert torch.equal(network.model.backbone.layer4[2].conv3.weight, classifier.layer4[2].conv3.weight)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_0", "resnet_small", "efficientnet_lite0"])
+def test_a_classifier_of_other_classes_takes_all_but_its_last_layer(name, tmp_path):
+    saved = Network(name, 7, mean=(0.1, 0.2, 0.3))
+    torch.save(saved.state_dict(), tmp_path / "weights.pt")
+    built = build(name, backbone_weights=str(tmp_path / "weights.pt"))
+    theirs, ours, untrained = saved.state_dict(), built.state_dict(), build(name).state_dict()
+    new = {key for key in ours if ours[key].shape != theirs[key].shape}
+    assert len(new) == 2 and all(torch.equal(ours[key], untrained[key]) for key in new)
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours.keys() - new)
+
+
+@pytest.mark.parametrize("classes", [3, 1000])
+def test_a_file_of_efficientnet_lite0_alone_is_its_weights_and_an_fcns_backbone(classes, tmp_path):
+    """As the published file is: neither prefix nor normaliser."""
+    classifier = network.EfficientNetLite0(classes)
+    path = tmp_path / "efficientnet_lite0.pth"
+    torch.save(classifier.state_dict(), path)
+    built = Network("efficientnet_lite0", classes, weights=str(path))
+    fcn = Network("fcn_efficientnet_lite0", 3, backbone_weights=str(path))
+    assert same(built.model, classifier)
+    assert torch.equal(fcn.normalize.mean, built.normalize.mean)
+    theirs = {key: value for key, value in classifier.state_dict().items() if not key.startswith("_fc.")}
+    backbone = fcn.model.backbone.state_dict()
+    assert backbone.keys() == theirs.keys() and all(torch.equal(backbone[key], theirs[key]) for key in theirs)
