@@ -18,11 +18,13 @@ from callbacks.synthesis.callback import PictureCallback
 from callbacks.synthesis.generation import Generation
 from callbacks.synthesis.inpainting import Inpainting
 from callbacks.synthesis.large_eps import LargeEps
+from callbacks.synthesis.super_resolution import SuperResolution
+from callbacks.synthesis.translation import SketchToImage, Translation
 from callbacks.weight_averaging import EMA
 from callbacks.zero_gradients import ZeroGradients
 
 __all__ = [
     "EMA", "Attack", "Checkpoints", "Dashboard", "Divergence", "EvaluationDue", "ExactResume", "Generation",
     "Inpainting", "LargeEps", "OverfittingGuard", "PictureCallback", "Predictions", "Progress", "Records", "Results",
-    "SanityGate", "Speed", "Synthesis", "ZeroGradients",
+    "SanityGate", "SketchToImage", "Speed", "SuperResolution", "Synthesis", "Translation", "ZeroGradients",
 ]  # fmt: skip
