@@ -10,6 +10,7 @@ from callbacks.evaluation.results import Results
 from callbacks.evaluation.sanity import SanityGate
 from callbacks.evaluation_due import EvaluationDue
 from callbacks.exact_resume import ExactResume
+from callbacks.insight.gradient_pictures import GradientPictures
 from callbacks.overfitting_guard import OverfittingGuard
 from callbacks.progress import Progress
 from callbacks.speed import Speed
@@ -25,6 +26,7 @@ from callbacks.zero_gradients import ZeroGradients
 
 __all__ = [
     "EMA", "Attack", "Checkpoints", "Dashboard", "Divergence", "EvaluationDue", "ExactResume", "Generation",
-    "Inpainting", "LargeEps", "OverfittingGuard", "PictureCallback", "Predictions", "Progress", "Records", "Results",
-    "SanityGate", "SketchToImage", "Speed", "SuperResolution", "Synthesis", "Translation", "ZeroGradients",
+    "GradientPictures", "Inpainting", "LargeEps", "OverfittingGuard", "PictureCallback", "Predictions", "Progress",
+    "Records", "Results", "SanityGate", "SketchToImage", "Speed", "SuperResolution", "Synthesis", "Translation",
+    "ZeroGradients",
 ]  # fmt: skip
