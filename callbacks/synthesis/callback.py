@@ -1,5 +1,6 @@
 """What every callback that shows pictures shares: which samples, when, on which process, where the pictures go."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from callbacks.interruption import interruptible
 from callbacks.synthesis.gallery import Exhibition, collect, epochs_of, settings
 from callbacks.synthesis.painting import Painting
 from callbacks.synthesis.pictures import on_one_size
+from callbacks.synthesis.progress_bar import painting_bar
 from reports.files import ReportError
 from reports.gallery import write_page
 
@@ -53,6 +55,10 @@ class PictureCallback(Callback, ABC):
         """The run's folder, for what is kept."""
         self.training_images: Callable[[], Any] | None = None
         """Gives the training set without augmentation; None where it cannot be had."""
+        self.tick: Callable[[int], None] = lambda steps: None
+        """Called while pictures are made, with the number of steps since the call before."""
+        self.ticks = 0
+        """How many steps a batch takes, as far as that is known."""
         self._made = False
 
     @abstractmethod
@@ -114,13 +120,15 @@ class PictureCallback(Callback, ABC):
         exhibition = Exhibition(_folder(trainer) / self.task, settings(self), self.classes, _epochs(trainer))
         chosen = self._chosen(loader.dataset)
         mine = range(trainer.global_rank, len(chosen), trainer.world_size)
-        for batch in self._batches(loader.dataset, chosen, pl_module.device, list(mine), loader.batch_size or 1):
-            network = pl_module.get_submodule("network")
-            with interruptible(network):
-                paintings = self.synthesize(network, trainer.precision_plugin.convert_input(batch))
-            for painting in paintings:
-                names = [name_of(index, painting.variant) for index in batch["index"].tolist()]
-                exhibition.add(names, painting, batch.get("label"))
+        network = pl_module.get_submodule("network")
+        size = loader.batch_size or 1
+        batches = self._batches(loader.dataset, chosen, pl_module.device, list(mine), size)
+        steps = self.ticks * math.ceil(len(mine) / size)
+        with painting_bar(trainer, self.task.replace("_", " "), steps) as self.tick, interruptible(network):
+            for batch in batches:
+                for painting in self.synthesize(network, trainer.precision_plugin.convert_input(batch)):
+                    names = [name_of(index, painting.variant) for index in batch["index"].tolist()]
+                    exhibition.add(names, painting, batch.get("label"))
         exhibition.finish(trainer.global_rank)
         self._made = True
 
