@@ -39,7 +39,7 @@ class PictureCallback(Callback, ABC):
     task: ClassVar[str]
     """The folder in the gallery and the key in the loggers."""
 
-    pairs: ClassVar[bool] = False
+    pairs: bool = False
     """Whether each sample comes with another, the next of those that are shown, as `other`."""
 
     def __init__(self, samples: int | list[int] = 8, every_n_epochs: int = 1) -> None:
@@ -57,6 +57,9 @@ class PictureCallback(Callback, ABC):
 
     def check(self, network: nn.Module, batch: dict[str, Any]) -> None:
         """Raises ValueError if a setting does not fit the network or a batch."""
+
+    def look_at(self, data: Any, network: nn.Module, device: torch.device) -> None:
+        """Look at a data set before anything of it is painted; by default not at all."""
 
     def first_look(self, trainer: Trainer, pl_module: LightningModule, data: Any) -> None:
         """Check the settings with the first sample that is to be shown, before anything begins.
@@ -98,8 +101,11 @@ class PictureCallback(Callback, ABC):
         exhibition = Exhibition(_folder(trainer) / self.task, settings(self), self.classes, _epochs(trainer))
         chosen = self._chosen(loader.dataset)
         mine = range(trainer.global_rank, len(chosen), trainer.world_size)
+        network = pl_module.get_submodule("network")
+        if mine:
+            with interruptible(network):
+                self.look_at(loader.dataset, network, pl_module.device)
         for batch in self._batches(loader.dataset, chosen, pl_module.device, list(mine), loader.batch_size or 1):
-            network = pl_module.get_submodule("network")
             with interruptible(network):
                 paintings = self.synthesize(network, trainer.precision_plugin.convert_input(batch))
             for painting in paintings:
@@ -126,9 +132,11 @@ class PictureCallback(Callback, ABC):
                 logger.log_image(f"synthesis/{self.task}", images, trainer.global_step, caption=found.captions)
 
     def _chosen(self, data: Any) -> list[int]:
-        chosen = self.samples if isinstance(self.samples, list) else _spread(self.samples, len(data))
+        chosen = self.samples if isinstance(self.samples, list) else spread(self.samples, len(data))
         if max(chosen, default=-1) >= len(data):
             raise MisconfigurationException(f"{self.task}: sample {max(chosen)} of a set of {len(data)}; set `samples`")
+        if self.pairs and len(chosen) == 1:
+            raise MisconfigurationException(f"{self.task}: shows pairs of images, and there is one; set `samples`")
         return chosen
 
     def _batches(
@@ -195,7 +203,7 @@ def _distinct(samples: list[int]) -> list[int]:
     return samples
 
 
-def _spread(count: int, length: int) -> list[int]:
+def spread(count: int, length: int) -> list[int]:
     """`count` indices spread evenly over `range(length)`."""
     count = min(count, length)
     return [i * length // count for i in range(count)]
