@@ -17,6 +17,7 @@ from callbacks.synthesis.base import Synthesis
 from callbacks.synthesis.callback import PictureCallback
 from callbacks.synthesis.generation import Generation
 from callbacks.synthesis.inpainting import Inpainting
+from callbacks.synthesis.interpolation import Interpolation
 from callbacks.synthesis.inversion import Inversion
 from callbacks.synthesis.large_eps import LargeEps
 from callbacks.weight_averaging import EMA
@@ -24,6 +25,6 @@ from callbacks.zero_gradients import ZeroGradients
 
 __all__ = [
     "EMA", "Attack", "Checkpoints", "Dashboard", "Divergence", "EvaluationDue", "ExactResume", "Generation",
-    "Inpainting", "Inversion", "LargeEps", "OverfittingGuard", "PictureCallback", "Predictions", "Progress", "Records",
-    "Results", "SanityGate", "Speed", "Synthesis", "ZeroGradients",
+    "Inpainting", "Interpolation", "Inversion", "LargeEps", "OverfittingGuard", "PictureCallback", "Predictions",
+    "Progress", "Records", "Results", "SanityGate", "Speed", "Synthesis", "ZeroGradients",
 ]  # fmt: skip
