@@ -58,7 +58,7 @@ class PictureCallback(Callback, ABC):
     def check(self, network: nn.Module, batch: dict[str, Any]) -> None:
         """Raises ValueError if a setting does not fit the network or a batch."""
 
-    def look_at(self, data: Any, network: nn.Module, device: torch.device) -> None:
+    def look_at(self, data: Any, network: nn.Module) -> None:
         """Look at a data set before anything of it is painted; by default not at all."""
 
     def first_look(self, trainer: Trainer, pl_module: LightningModule, data: Any) -> None:
@@ -104,7 +104,7 @@ class PictureCallback(Callback, ABC):
         network = pl_module.get_submodule("network")
         if mine:
             with interruptible(network):
-                self.look_at(loader.dataset, network, pl_module.device)
+                self.look_at(loader.dataset, network)
         for batch in self._batches(loader.dataset, chosen, pl_module.device, list(mine), loader.batch_size or 1):
             with interruptible(network):
                 paintings = self.synthesize(network, trainer.precision_plugin.convert_input(batch))

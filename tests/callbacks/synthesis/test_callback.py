@@ -191,8 +191,8 @@ class Watcher(Generation):
         super().__init__(**SETTINGS, **options)
         self.looks = []
 
-    def look_at(self, data, network, device):
-        self.looks.append((data, network, device))
+    def look_at(self, data, network):
+        self.looks.append((data, network))
 
     def synthesize(self, network, batch):
         assert self.looks
@@ -204,7 +204,7 @@ def test_before_it_paints_it_may_look_at_the_data(make_trainer, noise_loader, mo
     task, loader = Watcher(samples=2), noise_loader()
     make_trainer(callbacks=[task]).validate(module, loader, verbose=False)
     (look, other) = task.looks
-    assert look == (loader.dataset, module.network, torch.device("cpu"))
+    assert look == (loader.dataset, module.network)
     assert torch.equal(other, torch.stack([loader.dataset[3]["image"], loader.dataset[0]["image"]]))
 
 
