@@ -15,6 +15,8 @@ from callbacks.progress import Progress
 from callbacks.speed import Speed
 from callbacks.synthesis.base import Synthesis
 from callbacks.synthesis.callback import PictureCallback
+from callbacks.synthesis.decision_insight import DecisionInsight
+from callbacks.synthesis.feature_addition import FeatureAddition
 from callbacks.synthesis.feature_visualization import FeatureVisualization
 from callbacks.synthesis.generation import Generation
 from callbacks.synthesis.inpainting import Inpainting
@@ -25,7 +27,8 @@ from callbacks.weight_averaging import EMA
 from callbacks.zero_gradients import ZeroGradients
 
 __all__ = [
-    "EMA", "Attack", "Checkpoints", "Dashboard", "Divergence", "EvaluationDue", "ExactResume", "FeatureVisualization",
-    "Generation", "Inpainting", "Interpolation", "Inversion", "LargeEps", "OverfittingGuard", "PictureCallback",
-    "Predictions", "Progress", "Records", "Results", "SanityGate", "Speed", "Synthesis", "ZeroGradients",
+    "EMA", "Attack", "Checkpoints", "Dashboard", "DecisionInsight", "Divergence", "EvaluationDue", "ExactResume",
+    "FeatureAddition", "FeatureVisualization", "Generation", "Inpainting", "Interpolation", "Inversion", "LargeEps",
+    "OverfittingGuard", "PictureCallback", "Predictions", "Progress", "Records", "Results", "SanityGate", "Speed",
+    "Synthesis", "ZeroGradients",
 ]  # fmt: skip
