@@ -10,6 +10,7 @@ from callbacks.evaluation.results import Results
 from callbacks.evaluation.sanity import SanityGate
 from callbacks.evaluation_due import EvaluationDue
 from callbacks.exact_resume import ExactResume
+from callbacks.insight.gradient_pictures import GradientPictures
 from callbacks.overfitting_guard import OverfittingGuard
 from callbacks.progress import Progress
 from callbacks.speed import Speed
@@ -23,12 +24,14 @@ from callbacks.synthesis.inpainting import Inpainting
 from callbacks.synthesis.interpolation import Interpolation
 from callbacks.synthesis.inversion import Inversion
 from callbacks.synthesis.large_eps import LargeEps
+from callbacks.synthesis.super_resolution import SuperResolution
+from callbacks.synthesis.translation import SketchToImage, Translation
 from callbacks.weight_averaging import EMA
 from callbacks.zero_gradients import ZeroGradients
 
 __all__ = [
     "EMA", "Attack", "Checkpoints", "Dashboard", "DecisionInsight", "Divergence", "EvaluationDue", "ExactResume",
-    "FeatureAddition", "FeatureVisualization", "Generation", "Inpainting", "Interpolation", "Inversion", "LargeEps",
-    "OverfittingGuard", "PictureCallback", "Predictions", "Progress", "Records", "Results", "SanityGate", "Speed",
-    "Synthesis", "ZeroGradients",
+    "FeatureAddition", "FeatureVisualization", "Generation", "GradientPictures", "Inpainting", "Interpolation",
+    "Inversion", "LargeEps", "OverfittingGuard", "PictureCallback", "Predictions", "Progress", "Records", "Results",
+    "SanityGate", "SketchToImage", "Speed", "SuperResolution", "Synthesis", "Translation", "ZeroGradients",
 ]  # fmt: skip

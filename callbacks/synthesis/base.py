@@ -139,7 +139,8 @@ class Synthesis(PictureCallback):
             raise ValueError(f"{setting}={name}: no class is called so; {advice}")
         index = self.classes.index(name) if isinstance(name, str) else name
         if index < 0 or (self.classes and index >= len(self.classes)):
-            raise ValueError(f"{setting}={name}: classes are numbered from 0 to {len(self.classes) - 1}")
+            last = f" to {len(self.classes) - 1}" if self.classes else ""
+            raise ValueError(f"{setting}={name}: classes are numbered from 0{last}")
         return index
 
     def _paint(self, network: nn.Module, batch: dict[str, Any], plan: Plan, done: Callable[[Tensor], None]) -> Painting:

@@ -1,7 +1,7 @@
 """What every callback that shows pictures shares: which samples, when, on which process, where the pictures go."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -49,6 +49,10 @@ class PictureCallback(Callback, ABC):
         """Mean scores of the last time."""
         self.classes: list[str] = []
         """The names of the classes; empty where they are not known."""
+        self.folder: Path | None = None
+        """The run's folder, for what is kept."""
+        self.training_images: Callable[[], Any] | None = None
+        """Gives the training set without augmentation; None where it cannot be had."""
         self._made = False
 
     @abstractmethod
@@ -61,13 +65,19 @@ class PictureCallback(Callback, ABC):
     def look_at(self, data: Any, network: nn.Module) -> None:
         """Look at a data set before anything of it is painted; by default not at all."""
 
-    def first_look(self, trainer: Trainer, pl_module: LightningModule, data: Any) -> None:
+    def first_look(self, trainer: Trainer, pl_module: LightningModule, datamodule: Any, data: Any) -> None:
         """Check the settings with the first sample that is to be shown, before anything begins.
+
+        Args:
+            trainer: says where the run will be.
+            pl_module: whose network it is.
+            datamodule: after its `setup`.
+            data: the data set that the samples are from.
 
         Raises:
             MisconfigurationException: if one does not fit.
         """
-        self.classes = _classes(trainer)
+        self._learn(trainer, datamodule)
         batch = next(self._batches(data, self._chosen(data)[:1], pl_module.device))
         try:
             self.check(pl_module.get_submodule("network"), trainer.precision_plugin.convert_input(batch))
@@ -95,9 +105,15 @@ class PictureCallback(Callback, ABC):
 
     on_test_end = on_validation_end
 
+    def _learn(self, trainer: Trainer, datamodule: Any) -> None:
+        """What is known of the run."""
+        self.classes = list(getattr(datamodule, "classes", []))
+        self.folder = Path(trainer.default_root_dir)
+        self.training_images = getattr(datamodule, "plain_training_set", None)
+
     def _make(self, trainer: Trainer, pl_module: LightningModule, loader: Any) -> None:
         """This process's share: every so many samples."""
-        self.classes = _classes(trainer)
+        self._learn(trainer, getattr(trainer, "datamodule", None))
         exhibition = Exhibition(_folder(trainer) / self.task, settings(self), self.classes, _epochs(trainer))
         chosen = self._chosen(loader.dataset)
         mine = range(trainer.global_rank, len(chosen), trainer.world_size)
@@ -184,10 +200,6 @@ def _size(samples: tuple[dict[str, Any], ...]) -> list[torch.Size]:
 
 def _folder(trainer: Trainer) -> Path:
     return Path(trainer.default_root_dir) / "gallery"
-
-
-def _classes(trainer: Trainer) -> list[str]:
-    return list(getattr(getattr(trainer, "datamodule", None), "classes", []))
 
 
 def _epochs(trainer: Trainer) -> int | None:

@@ -109,8 +109,7 @@ def test_what_was_painted_how_and_what_the_network_sees_in_it_is_kept(make_train
     make_trainer(callbacks=[task], logger=logger).fit(Classifier(network), loader, loader)
     found = read_task(tmp_path / "gallery" / "inpainting")
     assert found.settings == {
-        "constraint": {"class": "L2", "eps": 5}, "steps": 2, "step_size": 8 / 255, "size": [3, 3], "places": None,
-        "weight": 2,
+        "constraint": {"class": "L2", "eps": 5}, "steps": 2, "step_size": 8 / 255, "size": [3, 3], "weight": 2,
     }  # fmt: skip
     sample = loader.dataset[4]
     batch = {"image": sample["image"][None], "label": sample["label"][None], "index": torch.tensor([4])}
