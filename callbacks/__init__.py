@@ -16,8 +16,13 @@ from callbacks.progress import Progress
 from callbacks.speed import Speed
 from callbacks.synthesis.base import Synthesis
 from callbacks.synthesis.callback import PictureCallback
+from callbacks.synthesis.decision_insight import DecisionInsight
+from callbacks.synthesis.feature_addition import FeatureAddition
+from callbacks.synthesis.feature_visualization import FeatureVisualization
 from callbacks.synthesis.generation import Generation
 from callbacks.synthesis.inpainting import Inpainting
+from callbacks.synthesis.interpolation import Interpolation
+from callbacks.synthesis.inversion import Inversion
 from callbacks.synthesis.large_eps import LargeEps
 from callbacks.synthesis.super_resolution import SuperResolution
 from callbacks.synthesis.translation import SketchToImage, Translation
@@ -25,8 +30,8 @@ from callbacks.weight_averaging import EMA
 from callbacks.zero_gradients import ZeroGradients
 
 __all__ = [
-    "EMA", "Attack", "Checkpoints", "Dashboard", "Divergence", "EvaluationDue", "ExactResume", "Generation",
-    "GradientPictures", "Inpainting", "LargeEps", "OverfittingGuard", "PictureCallback", "Predictions", "Progress",
-    "Records", "Results", "SanityGate", "SketchToImage", "Speed", "SuperResolution", "Synthesis", "Translation",
-    "ZeroGradients",
+    "EMA", "Attack", "Checkpoints", "Dashboard", "DecisionInsight", "Divergence", "EvaluationDue", "ExactResume",
+    "FeatureAddition", "FeatureVisualization", "Generation", "GradientPictures", "Inpainting", "Interpolation",
+    "Inversion", "LargeEps", "OverfittingGuard", "PictureCallback", "Predictions", "Progress", "Records", "Results",
+    "SanityGate", "SketchToImage", "Speed", "SuperResolution", "Synthesis", "Translation", "ZeroGradients",
 ]  # fmt: skip

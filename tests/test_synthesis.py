@@ -14,7 +14,12 @@ TASKS = sorted(
     if inspect.isclass(each) and issubclass(each, callbacks.PictureCallback) and not inspect.isabstract(each)
 )
 
-NEEDS = {"Translation": ["--trainer.callbacks.target", "disc"], "SketchToImage": ["--trainer.callbacks.target", "1"]}
+NEEDS = {
+    "FeatureAddition": ["--trainer.callbacks.features", "[1, 5]"],
+    "FeaturePainting": ["--trainer.callbacks.features", "[1, 5]"],
+    "SketchToImage": ["--trainer.callbacks.target", "1"],
+    "Translation": ["--trainer.callbacks.target", "disc"],
+}
 """What a task must be told."""
 
 SMALL = [

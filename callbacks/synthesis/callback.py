@@ -41,7 +41,7 @@ class PictureCallback(Callback, ABC):
     task: ClassVar[str]
     """The folder in the gallery and the key in the loggers."""
 
-    pairs: ClassVar[bool] = False
+    pairs: bool = False
     """Whether each sample comes with another, the next of those that are shown, as `other`."""
 
     def __init__(self, samples: int | list[int] = 8, every_n_epochs: int = 1) -> None:
@@ -67,6 +67,9 @@ class PictureCallback(Callback, ABC):
 
     def check(self, network: nn.Module, batch: dict[str, Any]) -> None:
         """Raises ValueError if a setting does not fit the network or a batch."""
+
+    def look_at(self, data: Any, network: nn.Module) -> None:
+        """Look at a data set before anything of it is painted; by default not at all."""
 
     def first_look(self, trainer: Trainer, pl_module: LightningModule, datamodule: Any, data: Any) -> None:
         """Check the settings with the first sample that is to be shown, before anything begins.
@@ -125,6 +128,8 @@ class PictureCallback(Callback, ABC):
         batches = self._batches(loader.dataset, chosen, pl_module.device, list(mine), size)
         steps = self.ticks * math.ceil(len(mine) / size)
         with painting_bar(trainer, self.task.replace("_", " "), steps) as self.tick, interruptible(network):
+            if mine:
+                self.look_at(loader.dataset, network)
             for batch in batches:
                 for painting in self.synthesize(network, trainer.precision_plugin.convert_input(batch)):
                     names = [name_of(index, painting.variant) for index in batch["index"].tolist()]
@@ -150,9 +155,11 @@ class PictureCallback(Callback, ABC):
                 logger.log_image(f"synthesis/{self.task}", images, trainer.global_step, caption=found.captions)
 
     def _chosen(self, data: Any) -> list[int]:
-        chosen = self.samples if isinstance(self.samples, list) else _spread(self.samples, len(data))
+        chosen = self.samples if isinstance(self.samples, list) else spread(self.samples, len(data))
         if max(chosen, default=-1) >= len(data):
             raise MisconfigurationException(f"{self.task}: sample {max(chosen)} of a set of {len(data)}; set `samples`")
+        if self.pairs and len(chosen) == 1:
+            raise MisconfigurationException(f"{self.task}: shows pairs of images, and there is one; set `samples`")
         return chosen
 
     def _batches(
@@ -215,7 +222,7 @@ def _distinct(samples: list[int]) -> list[int]:
     return samples
 
 
-def _spread(count: int, length: int) -> list[int]:
+def spread(count: int, length: int) -> list[int]:
     """`count` indices spread evenly over `range(length)`."""
     count = min(count, length)
     return [i * length // count for i in range(count)]

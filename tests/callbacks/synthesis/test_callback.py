@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from one_line import one_line
 from PIL import Image
 from torch import nn
@@ -178,3 +179,34 @@ def test_samples_of_several_sizes_are_painted_one_by_one(make_trainer, module, t
     loader = torch.utils.data.DataLoader(samples, 1)
     make_trainer(callbacks=[Generation(**SETTINGS, samples=3)]).validate(module, loader, verbose=False)
     assert len(list(Path(tmp_path).glob("gallery/generation/*/painting.png"))) == 3
+
+
+class Watcher(Generation):
+    """Notes what it looks at."""
+
+    pairs = True
+
+    def __init__(self, **options):
+        super().__init__(**SETTINGS, **options)
+        self.looks = []
+
+    def look_at(self, data, network):
+        self.looks.append((data, network))
+
+    def synthesize(self, network, batch):
+        assert self.looks
+        self.looks.append(batch["other"])
+        return super().synthesize(network, batch)
+
+
+def test_before_it_paints_it_may_look_at_the_data(make_trainer, noise_loader, module):
+    task, loader = Watcher(samples=2), noise_loader()
+    make_trainer(callbacks=[task]).validate(module, loader, verbose=False)
+    (look, other) = task.looks
+    assert look == (loader.dataset, module.network)
+    assert torch.equal(other, torch.stack([loader.dataset[3]["image"], loader.dataset[0]["image"]]))
+
+
+def test_one_image_makes_no_pair(make_trainer, noise_loader, module):
+    with pytest.raises(MisconfigurationException, match="shows pairs of images, and there is one; set `samples`"):
+        make_trainer(callbacks=[Watcher(samples=1)]).validate(module, noise_loader(), verbose=False)
