@@ -2,8 +2,8 @@
 
 On disk: `<run>/gallery/<task>/<sample>/` holds `original.png`, `label.png` and `start.png`, and of each epoch, counted
 from 0, `epoch_0000.png` and, for label maps, what the network sees in that, `prediction_0000.png`; of an evaluation of
-a network whose epoch is not known, `painting.png` and `prediction.png`. What belongs to a painting stands beside it under
-another name, such as `bicubic_0000.png`, `most_0000.png`, or the way there, `way_0000.gif` and its strip `way_0000.png`.
+a network whose epoch is not known, `painting.png` and `prediction.png`. What belongs to a painting stands beside
+it: `bicubic_0000.png`, `most_0000.png`, or the way there, `way_0000.gif` and as a strip `way_0000.png`.
 `<run>/gallery/<task>/task.json` says how they were painted, see `Task`; galleries of older versions have none.
 """
 
@@ -18,7 +18,7 @@ from reports.files import read_json, write_whole
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
-OURS = ("original", "label", "start", "epoch", "painting", "prediction")
+PLACED = ("original", "label", "start", "epoch", "painting", "prediction")
 """The names of pictures that have their own places."""
 
 LARGEST = 64 * 2**20
@@ -109,7 +109,7 @@ def beside(folder: Path) -> list[tuple[str, Path]]:
     found: dict[str, tuple[int, bool, Path]] = {}
     for path in [*folder.glob("*.png"), *folder.glob("*.gif")]:
         match = re.fullmatch(r"([a-z]{1,20})(?:_(\d{4,9}))?", path.stem, re.ASCII)
-        if match and match[1] not in OURS and is_picture(path):
+        if match and match[1] not in PLACED and is_picture(path):
             found[match[1]] = max(
                 found.get(match[1], (-1, False, path)), (int(match[2] or 0), path.suffix == ".gif", path)
             )
