@@ -18,6 +18,7 @@ from callbacks.synthesis.base import Synthesis
 from callbacks.synthesis.callback import PictureCallback
 from callbacks.synthesis.decision_insight import DecisionInsight
 from callbacks.synthesis.feature_addition import FeatureAddition
+from callbacks.synthesis.feature_painting import FeaturePainting
 from callbacks.synthesis.feature_visualization import FeatureVisualization
 from callbacks.synthesis.generation import Generation
 from callbacks.synthesis.inpainting import Inpainting
@@ -31,7 +32,8 @@ from callbacks.zero_gradients import ZeroGradients
 
 __all__ = [
     "EMA", "Attack", "Checkpoints", "Dashboard", "DecisionInsight", "Divergence", "EvaluationDue", "ExactResume",
-    "FeatureAddition", "FeatureVisualization", "Generation", "GradientPictures", "Inpainting", "Interpolation",
-    "Inversion", "LargeEps", "OverfittingGuard", "PictureCallback", "Predictions", "Progress", "Records", "Results",
-    "SanityGate", "SketchToImage", "Speed", "SuperResolution", "Synthesis", "Translation", "ZeroGradients",
+    "FeatureAddition", "FeaturePainting", "FeatureVisualization", "Generation", "GradientPictures", "Inpainting",
+    "Interpolation", "Inversion", "LargeEps", "OverfittingGuard", "PictureCallback", "Predictions", "Progress",
+    "Records", "Results", "SanityGate", "SketchToImage", "Speed", "SuperResolution", "Synthesis", "Translation",
+    "ZeroGradients",
 ]  # fmt: skip

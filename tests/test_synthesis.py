@@ -15,10 +15,11 @@ TASKS = sorted(
 )
 
 NEEDS = {
-    "FeatureAddition": ["--trainer.callbacks.features", "[1, 5]"],
-    "FeaturePainting": ["--trainer.callbacks.features", "[1, 5]"],
-    "SketchToImage": ["--trainer.callbacks.target", "1"],
     "Translation": ["--trainer.callbacks.target", "disc"],
+    "SketchToImage": ["--trainer.callbacks.target", "1"],
+    "FeaturePainting": ["--trainer.callbacks.features", "[5, 3]", "--trainer.callbacks.size", "6"],
+    "FeatureAddition": ["--trainer.callbacks.features", "[5]"],
+    "Inversion": ["--trainer.callbacks.start", "image"],
 }
 """What a task must be told."""
 
@@ -62,6 +63,12 @@ def test_a_task_paints_in_a_fit_of_a_classifier_and_of_an_fcn(name, labels, caps
      (["Inpainting", "masks", "nowhere.png"], "nowhere.png: no picture that can be read"),
      (["Generation", "start", "gaussian"], "Generation: start=gaussian: a Gaussian is that of a class"),
      (["Generation", "samples", "[17]"], "generation: sample 17 of a set of 4; set `samples`"),
+     (["FeaturePainting", "features", "[64]"], "features=64: the representation (model.classifier.3) has 64 units"),
+     (["FeatureAddition", "features", "[3, 3]"], "features=[3, 3]: units of the representation, each once"),
+     (["FeatureVisualization", "layer", "model.fc"], "layer=model.fc: the network has no such layer; it has "),
+     (["Inversion", "inside", "dics"], "Inversion: inside=dics: no class is called so; did you mean disc"),
+     (["Interpolation", "samples", "1"], "interpolation: shows pairs of images, and there is one; set `samples`"),
+     (["DecisionInsight", "k", "65"], "k=65: the representation (model.classifier.3) has 64 units"),
      (["SuperResolution", "factor", "20"], "SuperResolution: factor=20: an image of 16 x 16 pixels leaves nothing")],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )  # fmt: skip

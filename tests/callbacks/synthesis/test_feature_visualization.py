@@ -18,8 +18,7 @@ def batch():
 
 def units(count=5):
     """A network whose representation is linear in the pixels."""
-    layers = nn.Flatten(), nn.Linear(48, count), nn.Linear(count, 2)
-    return seeded(lambda: nn.Sequential(*layers)).double()
+    return seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(48, count), nn.Linear(count, 2))).double()
 
 
 class Brightness(nn.Module):
