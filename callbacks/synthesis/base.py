@@ -17,6 +17,7 @@ from attacks.objectives import Objective, logits_of, valid_pixels
 from attacks.seeds import mix
 from callbacks.synthesis.callback import PictureCallback, above_0
 from callbacks.synthesis.painting import Painting
+from callbacks.synthesis.scores import check_judge, common_scores
 
 Class = int | str
 """A class, by its number or its name."""
@@ -61,7 +62,7 @@ class Synthesis(PictureCallback):
         samples: how many validation samples, spread evenly over the set, or their indices.
         every_n_epochs: paint after the evaluation of every n-th epoch; the last one is always painted.
         frames: how many pictures of the way there are kept, for a strip and an animation; none by default.
-        judge: a second network, which did not paint: it scores what it sees in the pictures.
+        judge: a second network, which did not paint, from images to logits: it scores what it sees in the pictures.
 
     Raises:
         ValueError: if a number is not above 0, or the list of samples is empty, has a negative one or one twice.
@@ -96,7 +97,7 @@ class Synthesis(PictureCallback):
         """
 
     def scores(self, painting: Painting, plan: Plan) -> dict[str, Tensor]:
-        """Numbers about a painting, `(B,)` each; none by default."""
+        """What the task measures besides `common_scores`, `(B,)` each; nothing by default."""
         return {}
 
     def synthesize(self, network: nn.Module, batch: dict[str, Any]) -> list[Painting]:
@@ -126,6 +127,8 @@ class Synthesis(PictureCallback):
                     _check_wanted(plan.wanted, logits)
                 if plan.hole is not None and not plan.hole.flatten(1).any(1).all():
                     raise ValueError("a mask has no pixel inside; paint white where the picture is to be made up")
+                if self.judge is not None:
+                    check_judge(self.judge, plan.start, plan.wanted, logits)
                 plan.objective(plan.start, 0.0)
                 done(plan.start)
                 self.ticks += self.steps
@@ -154,7 +157,7 @@ class Synthesis(PictureCallback):
         way = [*watched.way, result] if self.frames else []
         painting = Painting(plan.variant, batch["image"], plan.start, result, logits, way=way, beside=plan.beside)
         painting.hole, painting.wanted = plan.hole, plan.wanted
-        painting.scores = self.scores(painting, plan)
+        painting.scores = common_scores(painting, self.judge) | self.scores(painting, plan)
         done(result)
         return painting
 

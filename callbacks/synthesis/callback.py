@@ -140,7 +140,7 @@ class PictureCallback(Callback, ABC):
     def _collect(self, trainer: Trainer) -> None:
         folder = _folder(trainer)
         found = collect(folder / self.task, trainer.world_size)
-        self.results = {name: sum(values) / len(values) for name, values in found.scores.items()}
+        self.results = {name: sum(values) / len(values) for name, values in found.scores.items() if values}
         try:
             write_page([Path(trainer.default_root_dir)], folder / "index.html")
         except ReportError as error:  # an old results file: no reason to stop

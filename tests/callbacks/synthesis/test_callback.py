@@ -56,8 +56,8 @@ def test_every_epoch_adds_its_pictures_of_the_same_samples(make_trainer, noise_l
         ("synthesis/inpainting", [strip] * 3, 4),
         ("synthesis/generation", [strip] * 2, 4),
     ]
-    scores = {"synthesis/inpainting_blurred_error", "synthesis/inpainting_blurred_error_start"}
-    assert (scores, 4) in logger.scalars
+    names = [f"{name}{start}" for name in ("blurred_error", "psnr", "ssim") for start in ("", "_start")]
+    assert ({f"synthesis/inpainting_{name}" for name in names}, 4) in logger.scalars
 
 
 @pytest.mark.parametrize(
@@ -210,3 +210,38 @@ def test_before_it_paints_it_may_look_at_the_data(make_trainer, noise_loader, mo
 def test_one_image_makes_no_pair(make_trainer, noise_loader, module):
     with pytest.raises(MisconfigurationException, match="shows pairs of images, and there is one; set `samples`"):
         make_trainer(callbacks=[Watcher(samples=1)]).validate(module, noise_loader(), verbose=False)
+
+
+class Broken(Generation):
+    """Its objective is NaN for every second sample."""
+
+    def plans(self, network, batch, seed):
+        (plan,) = super().plans(network, batch, seed)
+        objective = plan.objective
+
+        def broken(image, progress):
+            value, logits = objective(image, progress)
+            return value * torch.where(batch["index"] % 2 == 0, 1.0, torch.nan), logits
+
+        plan.objective = broken
+        yield plan
+
+    def scores(self, painting, plan):
+        return {"brightness": painting.result.mean((1, 2, 3))}
+
+
+def test_a_painting_that_meets_nan_is_told_and_training_goes_on(make_trainer, noise_loader, module, tmp_path):
+    task = Broken(**SETTINGS, samples=[0, 1, 2, 3])
+    trainer = make_trainer(max_epochs=2, callbacks=[task])
+    with pytest.warns(UserWarning, match="generation: the picture of sample 000001 is left out: the network met NaN"):
+        trainer.fit(module, noise_loader(), noise_loader())
+    assert trainer.current_epoch == 2
+    assert {path.parent.name for path in tmp_path.glob("gallery/*/*/epoch_0001.png")} == {"000000", "000002"}
+    assert 0 < task.results["brightness"] < 1
+
+
+def test_where_every_painting_meets_nan_there_are_no_scores(make_trainer, noise_loader, module):
+    task = Broken(**SETTINGS, samples=[1, 3])
+    with pytest.warns(UserWarning, match="000003 is left out"):
+        make_trainer(callbacks=[task]).fit(module, noise_loader(), noise_loader())
+    assert task.results == {}
