@@ -1,11 +1,11 @@
-"""The door: `cli.py fit|validate|test|predict --config NAME.yaml`, `report`, `status`, `dashboard` and `convert`."""
+"""The door: `cli.py fit|validate|test|predict --config NAME.yaml`, `paint TASK`, `report`, `status` and others."""
 
 import difflib
 import os
 import signal
 import sys
 
-COMMANDS = ("fit", "validate", "test", "predict", "report", "status", "dashboard", "convert")
+COMMANDS = ("fit", "validate", "test", "predict", "paint", "report", "status", "dashboard", "convert")
 
 MOST = 900
 """Characters at each end of a line that is longer than two of these."""
@@ -49,6 +49,10 @@ def _run(arguments: list[str], args: list[str] | None) -> None:
         from dashboard_cli import main as dashboard
 
         dashboard(arguments[1:])
+    elif command == "paint":
+        from painting_cli import main as paint
+
+        paint(arguments[1:])
     elif command == "convert":
         from lightning_modules.weights import main as convert
 

@@ -97,12 +97,12 @@ def weight_files(config: Namespace) -> list[str]:
     return [path for path in named if isinstance(path, str) and Path(path).expanduser().is_file()]
 
 
-def last_checkpoint(run: Path) -> str:
-    """The last checkpoint of a run that is whole; raises UserError if it has none."""
+def last_checkpoint(run: Path, asked: str = "--ckpt_path last") -> str:
+    """The last checkpoint of a run that is whole; raises UserError, beginning with what was asked, if it has none."""
     kept = [run / "checkpoints" / name for name in NAMES]
     found = [path for path in kept if path.is_file()]
     if not found:
-        raise UserError(f"--ckpt_path last: {run} has no checkpoints/{NAMES[0]}")
+        raise UserError(f"{asked}: {run} has no checkpoints/{NAMES[0]}")
     broken = []
     for path in found:
         try:
@@ -113,7 +113,7 @@ def last_checkpoint(run: Path) -> str:
         for why in broken:
             rank_zero_warn(f"{why}: the run goes on from the checkpoint before, {path}")
         return str(path)
-    raise UserError(f"--ckpt_path last: {'; '.join(broken)}")
+    raise UserError(f"{asked}: {'; '.join(broken)}")
 
 
 def last_if_any(run: Path) -> str | None:

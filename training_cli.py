@@ -179,6 +179,7 @@ class TrainingCLI(LightningCLI):
         self.datamodule.setup(subcommand)
         self.model.check(self.trainer.precision)
         first_look(self.model, self.datamodule, subcommand, self.trainer)
+        self._look_at_pictures(subcommand)
         checkpoint = self.config[subcommand].ckpt_path
         if checkpoint is not None:
             check_checkpoint(self.model, Path(checkpoint))
@@ -198,6 +199,14 @@ class TrainingCLI(LightningCLI):
             if folder is not None and not comes_back and not holds_work(folder):
                 TrainingCLI.unstarted = folder
             raise
+
+    def _look_at_pictures(self, subcommand: str) -> None:
+        """Whether what the config paints can be painted."""
+        split = {"fit": "val", "validate": "val", "test": "test"}.get(subcommand)
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, callbacks.PictureCallback) and split:
+                data = getattr(self.datamodule, f"{split}_dataloader")().dataset
+                callback.first_look(self.trainer, self.model, self.datamodule, data)
 
     def after_fit(self) -> None:
         """A run that has gone wrong ends with its reason and exit status 2, once all is written."""

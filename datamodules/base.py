@@ -85,6 +85,13 @@ class DataModule(LightningDataModule, ABC):
         where all are squares, the middle."""
         return Resize(None).image
 
+    def plain_training_set(self) -> Dataset[dict[str, Any]]:
+        """The training images as evaluation would see them: whole, or their middle, without augmentation."""
+        train = self.make_set("train")
+        if hasattr(train, "transform"):
+            train.transform = self.make_set("val").transform  # type: ignore[attr-defined]
+        return train
+
     def class_sizes(self) -> list[int]:
         """How many pixels of the training set each class has; or how many images, for image-level labels."""
         train = self.make_set("train")

@@ -165,6 +165,18 @@ def check_checkpoint(module: nn.Module, path: Path) -> None:
     Raises:
         NetworkError: if it is none, or of another network; it names missing and unexpected keys.
     """
+    _fitting(_checkpoint_state(path), module.state_dict(), path)
+
+
+def load_checkpoint(network: nn.Module, path: Path) -> None:
+    """Load the network of a checkpoint of a run, or nothing at all; what else was trained with it is left out.
+
+    Errors are those of `check_checkpoint`.
+    """
+    network.load_state_dict(_fitting(_under("network.", _checkpoint_state(path)), network.state_dict(), path))
+
+
+def _checkpoint_state(path: Path) -> dict[str, Tensor]:
     content = read_file(path, "a checkpoint of a run")
     if not isinstance(content, Mapping) or "pytorch-lightning_version" not in content:
         raise NetworkError(f"{path}: not a checkpoint of a run; other weights are given as --model.network.weights")
@@ -174,7 +186,7 @@ def check_checkpoint(module: nn.Module, path: Path) -> None:
                 f"{path}: {part!r:.80} holds other things than tensors and plain containers; they are not loaded. "
                 "The weights alone can be given as --model.network.weights"
             )
-    _fitting(plain_state(content.get("state_dict"), path), module.state_dict(), path)
+    return plain_state(content.get("state_dict"), path)
 
 
 def _holds_code(value: Any) -> bool:

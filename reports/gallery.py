@@ -13,7 +13,7 @@ from PIL import Image
 from reports.curves import HEIGHT, WIDTH, charts
 from reports.files import write_whole
 from reports.measurements import compare
-from reports.paintings import Seen, Task, is_picture, paintings, read_task
+from reports.paintings import Seen, Task, beside, is_picture, paintings, read_task
 from reports.palette import VOID, color
 from reports.results import read_runs
 from reports.wording import painting_text, printable
@@ -144,6 +144,7 @@ def _sample(folders: dict[str, Path], told: dict[str, Task], undated: set[str], 
             what = seen.predictions.get(path.name)
             caption = f"{caption}: {what}" if what else caption
             figures.append(Figure(caption, _address(path, start), _address(prediction, start) if prediction else None))
+        figures += [Figure(kind, _address(path, start), None) for kind, path in beside(folder)]
         sample.strips.append((run, figures))
         legend |= {(_class_name(index, task.classes), index): None for index in seen.classes}
         if seen.label:

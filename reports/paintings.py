@@ -2,8 +2,9 @@
 
 On disk: `<run>/gallery/<task>/<sample>/` holds `original.png`, `label.png` and `start.png`, and of each epoch, counted
 from 0, `epoch_0000.png` and, for label maps, what the network sees in that, `prediction_0000.png`; of an evaluation of
-a network whose epoch is not known, `painting.png` and `prediction.png`. `<run>/gallery/<task>/task.json` says how they
-were painted, see `Task`; galleries of older versions have none.
+a network whose epoch is not known, `painting.png` and `prediction.png`. What belongs to a painting stands beside
+it: `bicubic_0000.png`, `most_0000.png`, or the way there, `way_0000.gif` and as a strip `way_0000.png`.
+`<run>/gallery/<task>/task.json` says how they were painted, see `Task`; galleries of older versions have none.
 """
 
 import json
@@ -16,6 +17,9 @@ from typing import Any
 from reports.files import read_json, write_whole
 
 PNG = b"\x89PNG\r\n\x1a\n"
+
+PLACED = ("original", "label", "start", "epoch", "painting", "prediction")
+"""The names of pictures that have their own places."""
 
 LARGEST = 64 * 2**20
 """Bytes of a file that is taken for a picture of a gallery."""
@@ -100,12 +104,24 @@ def paintings(folder: Path, dated: bool = True) -> list[tuple[str, Path, Path | 
     return result
 
 
+def beside(folder: Path) -> list[tuple[str, Path]]:
+    """Of a sample's folder what belongs to its last painting, by kind, such as `bicubic`; of `way` the animation."""
+    found: dict[str, tuple[int, bool, Path]] = {}
+    for path in [*folder.glob("*.png"), *folder.glob("*.gif")]:
+        match = re.fullmatch(r"([a-z]{1,20})(?:_(\d{4,9}))?", path.stem, re.ASCII)
+        if match and match[1] not in PLACED and is_picture(path):
+            found[match[1]] = max(
+                found.get(match[1], (-1, False, path)), (int(match[2] or 0), path.suffix == ".gif", path)
+            )
+    return [(kind, path) for kind, (_, _, path) in sorted(found.items())]
+
+
 def is_picture(path: Path) -> bool:
-    """Whether a path is a regular file that begins as a PNG does."""
+    """Whether a path is a regular file that begins as a PNG does, or a GIF."""
     try:
         if not path.is_file() or path.stat().st_size > LARGEST:
             return False
         with path.open("rb") as file:
-            return file.read(len(PNG)) == PNG
+            return file.read(len(PNG)).startswith((PNG, b"GIF89a", b"GIF87a"))
     except OSError:
         return False

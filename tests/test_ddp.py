@@ -143,3 +143,23 @@ def test_a_loss_that_is_nan_in_one_process_ends_both(tmp_path, monkeypatch):
     found = results(tmp_path, "quickstart")
     assert "is no number at step 2" in found["stopped"] and found["steps"] == 3
     assert not (tmp_path / "runs/quickstart/checkpoints/before_divergence.ckpt").exists(), "nothing was evaluated"
+
+
+def test_pictures_are_dealt_out_and_are_those_of_one_process(fitted, monkeypatch):
+    """Each process paints its share; the first one tells of all, and their mean scores are those of one."""
+    checkpoint = ["--ckpt_path", "runs/quickstart/checkpoints/last.ckpt", "--trainer.logger", "false"]
+    args = [*checkpoint, "--data.val_samples", "7", "--sanity", "false", "--attack.evaluate", "null"]
+    in_two_processes(fitted, "validate", *args, "--name", "shared")
+    monkeypatch.chdir(fitted)
+    main(["validate", *ARGS, *args, "--name", "alone"])
+    two, one = fitted / "runs" / "shared_validate", fitted / "runs" / "alone_validate"
+    found = sorted(path.relative_to(one) for path in one.glob("gallery/*/*/*.png"))
+    assert len(found) >= 2 * 7 * 5
+    assert found == sorted(path.relative_to(two) for path in two.glob("gallery/*/*/*.png"))
+    assert all((one / path).read_bytes() == (two / path).read_bytes() for path in found)
+    scores = results(fitted, "shared_validate")["synthesis"]["inpainting"]
+    assert scores == pytest.approx(results(fitted, "alone_validate")["synthesis"]["inpainting"], rel=1e-12)
+    for task in ("inpainting", "generation"):
+        told = [json.loads((run / "gallery" / task / "task.json").read_text()) for run in (one, two)]
+        assert told[0] == told[1] and len(told[0]["samples"]) == 7
+        assert not list((two / "gallery" / task).glob(".share*"))

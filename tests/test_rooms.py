@@ -53,6 +53,7 @@ def test_every_source_file_has_a_test_file_of_its_name():
                 assert test.is_file(), f"no test for {path}"
 
 
-def test_synthesis_does_not_know_evaluation():
-    for path in (ROOT / "callbacks" / "synthesis").glob("*.py"):
-        assert not any(within(module, {"callbacks.evaluation"}) for module in imports(path)), path
+def test_synthesis_and_insight_do_not_know_evaluation():
+    for room in ("synthesis", "insight"):
+        for path in (ROOT / "callbacks" / room).glob("*.py"):
+            assert not any(within(module, {"callbacks.evaluation"}) for module in imports(path)), path

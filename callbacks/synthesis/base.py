@@ -85,8 +85,6 @@ class Synthesis(PictureCallback):
         if not 0 <= frames <= steps:
             raise ValueError(f"frames={frames}: between 0 and the number of steps, {steps}")
         self.frames, self.judge = frames, judge
-        self.tick: Callable[[int], None] = lambda steps: None
-        """Called while a picture is painted, with the number of steps since the call before."""
 
     @abstractmethod
     def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Plans:
@@ -122,6 +120,7 @@ class Synthesis(PictureCallback):
         """Make the plans of a batch, and look at each once; raises ValueError where that cannot be painted."""
         with undisturbed(network):
             batch, seed = _prepared(batch)
+            self.ticks = 0
             for plan, done in _run(self.plans(network, batch, seed)):
                 logits = logits_of(network(plan.start))
                 if plan.wanted is not None:
@@ -132,6 +131,7 @@ class Synthesis(PictureCallback):
                     check_judge(self.judge, plan.start, plan.wanted, logits)
                 plan.objective(plan.start, 0.0)
                 done(plan.start)
+                self.ticks += self.steps
 
     def class_index(self, name: Class, setting: str) -> int:
         """The number of a class; raises ValueError if there is none of that name or number."""
@@ -142,31 +142,40 @@ class Synthesis(PictureCallback):
             raise ValueError(f"{setting}={name}: no class is called so; {advice}")
         index = self.classes.index(name) if isinstance(name, str) else name
         if index < 0 or (self.classes and index >= len(self.classes)):
-            raise ValueError(f"{setting}={name}: classes are numbered from 0 to {len(self.classes) - 1}")
+            last = f" to {len(self.classes) - 1}" if self.classes else ""
+            raise ValueError(f"{setting}={name}: classes are numbered from 0{last}")
         return index
 
     def _paint(self, network: nn.Module, batch: dict[str, Any], plan: Plan, done: Callable[[Tensor], None]) -> Painting:
-        result, way = plan.start, []
-        for steps in _parts(self.steps, self.frames):
-            result = projected_gradient(
-                plan.objective,
-                plan.constraint & Box(),
-                plan.start,
-                steps=steps,
-                step_size=self.step_size,
-                start=result,
-                descend=True,
-            )
-            way.append(result)
-            self.tick(steps)
+        watched = _Watched(plan.objective, self.tick, self.steps, self.frames)
+        constraint = plan.constraint & Box()
+        result = projected_gradient(
+            watched, constraint, plan.start, steps=self.steps, step_size=self.step_size, descend=True
+        )
         with torch.no_grad():
             logits = logits_of(network(result))
-        way = way if self.frames else []
+        way = [*watched.way, result] if self.frames else []
         painting = Painting(plan.variant, batch["image"], plan.start, result, logits, way=way, beside=plan.beside)
         painting.hole, painting.wanted = plan.hole, plan.wanted
         painting.scores = common_scores(painting, self.judge) | self.scores(painting, plan)
         done(result)
         return painting
+
+
+class _Watched(Objective):
+    """Tells of each step, and keeps pictures of the way, evenly spread up to the one before the last."""
+
+    def __init__(self, objective: Objective, tick: Callable[[int], None], steps: int, frames: int) -> None:
+        self.objective, self.tick, self.step = objective, tick, 0
+        self.kept = {round(steps * (i + 1) / frames) for i in range(frames - 1)}
+        self.way: list[Tensor] = []
+
+    def __call__(self, image: Tensor, progress: float) -> tuple[Tensor, Tensor]:
+        if self.step in self.kept:
+            self.way.append(image.detach())
+        self.step += 1
+        self.tick(1)
+        return self.objective(image, progress)
 
 
 def _run(plans: Plans) -> Iterator[tuple[Plan, Callable[[Tensor], None]]]:
@@ -185,12 +194,6 @@ def _prepared(batch: dict[str, Any]) -> tuple[dict[str, Any], Tensor]:
     """The batch outside of inference mode, and its seeds."""
     batch = {key: outside_inference(value) if torch.is_tensor(value) else value for key, value in batch.items()}
     return batch, mix(batch["index"] if "index" in batch else torch.arange(len(batch["image"])))
-
-
-def _parts(steps: int, frames: int) -> list[int]:
-    """The steps up to each picture of the way; the last one is the result."""
-    ends = [round(steps * (i + 1) / max(frames, 1)) for i in range(max(frames, 1))]
-    return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
 
 
 def _check_wanted(wanted: Tensor, logits: Tensor) -> None:

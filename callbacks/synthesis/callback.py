@@ -1,7 +1,8 @@
 """What every callback that shows pictures shares: which samples, when, on which process, where the pictures go."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -16,6 +17,7 @@ from callbacks.interruption import interruptible
 from callbacks.synthesis.gallery import Exhibition, collect, epochs_of, settings
 from callbacks.synthesis.painting import Painting
 from callbacks.synthesis.pictures import on_one_size
+from callbacks.synthesis.progress_bar import painting_bar
 from reports.files import ReportError
 from reports.gallery import write_page
 
@@ -39,7 +41,7 @@ class PictureCallback(Callback, ABC):
     task: ClassVar[str]
     """The folder in the gallery and the key in the loggers."""
 
-    pairs: ClassVar[bool] = False
+    pairs: bool = False
     """Whether each sample comes with another, the next of those that are shown, as `other`."""
 
     def __init__(self, samples: int | list[int] = 8, every_n_epochs: int = 1) -> None:
@@ -49,6 +51,14 @@ class PictureCallback(Callback, ABC):
         """Mean scores of the last time."""
         self.classes: list[str] = []
         """The names of the classes; empty where they are not known."""
+        self.folder: Path | None = None
+        """The run's folder, for what is kept."""
+        self.training_images: Callable[[], Any] | None = None
+        """Gives the training set without augmentation; None where it cannot be had."""
+        self.tick: Callable[[int], None] = lambda steps: None
+        """Called while pictures are made, with the number of steps since the call before."""
+        self.ticks = 0
+        """How many steps a batch takes, as far as that is known."""
         self._made = False
 
     @abstractmethod
@@ -58,13 +68,22 @@ class PictureCallback(Callback, ABC):
     def check(self, network: nn.Module, batch: dict[str, Any]) -> None:
         """Raises ValueError if a setting does not fit the network or a batch."""
 
-    def first_look(self, trainer: Trainer, pl_module: LightningModule, data: Any) -> None:
+    def look_at(self, data: Any, network: nn.Module) -> None:
+        """Look at a data set before anything of it is painted; by default not at all."""
+
+    def first_look(self, trainer: Trainer, pl_module: LightningModule, datamodule: Any, data: Any) -> None:
         """Check the settings with the first sample that is to be shown, before anything begins.
+
+        Args:
+            trainer: says where the run will be.
+            pl_module: whose network it is.
+            datamodule: after its `setup`.
+            data: the data set that the samples are from.
 
         Raises:
             MisconfigurationException: if one does not fit.
         """
-        self.classes = _classes(trainer)
+        self._learn(trainer, datamodule)
         batch = next(self._batches(data, self._chosen(data)[:1], pl_module.device))
         try:
             self.check(pl_module.get_submodule("network"), trainer.precision_plugin.convert_input(batch))
@@ -92,19 +111,29 @@ class PictureCallback(Callback, ABC):
 
     on_test_end = on_validation_end
 
+    def _learn(self, trainer: Trainer, datamodule: Any) -> None:
+        """What is known of the run."""
+        self.classes = list(getattr(datamodule, "classes", []))
+        self.folder = Path(trainer.default_root_dir)
+        self.training_images = getattr(datamodule, "plain_training_set", None)
+
     def _make(self, trainer: Trainer, pl_module: LightningModule, loader: Any) -> None:
         """This process's share: every so many samples."""
-        self.classes = _classes(trainer)
+        self._learn(trainer, getattr(trainer, "datamodule", None))
         exhibition = Exhibition(_folder(trainer) / self.task, settings(self), self.classes, _epochs(trainer))
         chosen = self._chosen(loader.dataset)
         mine = range(trainer.global_rank, len(chosen), trainer.world_size)
-        for batch in self._batches(loader.dataset, chosen, pl_module.device, list(mine), loader.batch_size or 1):
-            network = pl_module.get_submodule("network")
-            with interruptible(network):
-                paintings = self.synthesize(network, trainer.precision_plugin.convert_input(batch))
-            for painting in paintings:
-                names = [name_of(index, painting.variant) for index in batch["index"].tolist()]
-                exhibition.add(names, painting, batch.get("label"))
+        network = pl_module.get_submodule("network")
+        size = loader.batch_size or 1
+        batches = self._batches(loader.dataset, chosen, pl_module.device, list(mine), size)
+        steps = self.ticks * math.ceil(len(mine) / size)
+        with painting_bar(trainer, self.task.replace("_", " "), steps) as self.tick, interruptible(network):
+            if mine:
+                self.look_at(loader.dataset, network)
+            for batch in batches:
+                for painting in self.synthesize(network, trainer.precision_plugin.convert_input(batch)):
+                    names = [name_of(index, painting.variant) for index in batch["index"].tolist()]
+                    exhibition.add(names, painting, batch.get("label"))
         exhibition.finish(trainer.global_rank)
         self._made = True
 
@@ -126,9 +155,11 @@ class PictureCallback(Callback, ABC):
                 logger.log_image(f"synthesis/{self.task}", images, trainer.global_step, caption=found.captions)
 
     def _chosen(self, data: Any) -> list[int]:
-        chosen = self.samples if isinstance(self.samples, list) else _spread(self.samples, len(data))
+        chosen = self.samples if isinstance(self.samples, list) else spread(self.samples, len(data))
         if max(chosen, default=-1) >= len(data):
             raise MisconfigurationException(f"{self.task}: sample {max(chosen)} of a set of {len(data)}; set `samples`")
+        if self.pairs and len(chosen) == 1:
+            raise MisconfigurationException(f"{self.task}: shows pairs of images, and there is one; set `samples`")
         return chosen
 
     def _batches(
@@ -178,10 +209,6 @@ def _folder(trainer: Trainer) -> Path:
     return Path(trainer.default_root_dir) / "gallery"
 
 
-def _classes(trainer: Trainer) -> list[str]:
-    return list(getattr(getattr(trainer, "datamodule", None), "classes", []))
-
-
 def _epochs(trainer: Trainer) -> int | None:
     """How many epochs the network has been trained for, the current one included; None where that is not known."""
     if trainer.state.fn == TrainerFn.FITTING:
@@ -195,7 +222,7 @@ def _distinct(samples: list[int]) -> list[int]:
     return samples
 
 
-def _spread(count: int, length: int) -> list[int]:
+def spread(count: int, length: int) -> list[int]:
     """`count` indices spread evenly over `range(length)`."""
     count = min(count, length)
     return [i * length // count for i in range(count)]

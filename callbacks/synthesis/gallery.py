@@ -154,10 +154,22 @@ def _share(folder: Path, rank: int) -> Path:
 
 
 def settings(task: Any) -> dict[str, Any]:
-    """What a task was told about its paintings, as JSON: its constructor's arguments, as far as it keeps them."""
+    """What a task was told about its paintings, as JSON: its constructor's arguments, as far as it keeps them.
+
+    Choices that are left at their default go without saying, numbers do not.
+    """
+    told = {name: _plain(getattr(task, name)) for name in _arguments(type(task)) if hasattr(task, name)}
+    defaults = {name: parameter.default for name, parameter in signature(type(task)).parameters.items()}
+    return {
+        name: value
+        for name, value in told.items()
+        if not (isinstance(value, str | bool | None) and value == defaults.get(name, ""))
+    }
+
+
+def _arguments(task: type) -> list[str]:
     left_out = ("samples", "every_n_epochs", "frames", "judge")
-    told = [name for name in signature(type(task)).parameters if name not in left_out]
-    return {name: _plain(getattr(task, name)) for name in told if hasattr(task, name)}
+    return [name for name in signature(task).parameters if name not in left_out]
 
 
 def _plain(value: Any) -> Any:

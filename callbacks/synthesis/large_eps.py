@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attacks import Constraint
+from attacks import Constraint, Linf
 from attacks.constraints import Number
 from attacks.objectives import CrossEntropy, valid_pixels
-from callbacks.synthesis.base import Plan, Plans, Synthesis
+from callbacks.synthesis.base import Class, Plan, Plans, Synthesis, labels_of
 from callbacks.synthesis.objectives import Away
 
 
@@ -19,34 +19,29 @@ class LargeEps(Synthesis):
     The paper's Figure 2 (Aggarwal et al. 2020) takes `Linf(32/255)`, 50 steps of 1.6/255 and no targets.
 
     Args:
-        constraint: how far the picture may move from the image.
-        steps: number of gradient steps.
-        step_size: length of a step in pixel units.
-        targets: classes to aim at, a picture each, all valid pixels at once; by default away from the true labels.
-        samples: how many validation samples, spread evenly over the set, or their indices.
-        every_n_epochs: paint after the evaluation of every n-th epoch; the last one is always painted.
+        constraint: how far the picture may move from the image: a set, or the eps of an `L2`; by default the paper's.
+        targets: classes to aim at, by number or name, a picture each, all valid pixels at once; by default away from
+            the true labels.
     """
 
     task = "large_eps"
 
     def __init__(
         self,
-        constraint: Constraint,
+        constraint: Constraint | float | None = None,
         steps: int = 50,
         step_size: Number = "1.6/255",
-        targets: Sequence[int] = (),
-        samples: int | list[int] = 8,
-        every_n_epochs: int = 1,
+        targets: Sequence[Class] = (),
+        **kwargs: Any,
     ) -> None:
-        super().__init__(constraint, steps, step_size, samples, every_n_epochs)
-        if any(target < 0 for target in targets):
-            raise ValueError(f"LargeEps: targets={list(targets)} are classes, 0 or more")
-        self.targets = targets
+        super().__init__(Linf("32/255") if constraint is None else constraint, steps, step_size, **kwargs)
+        self.targets = list(targets)
 
     def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Plans:
-        image, label = batch["image"], batch["label"]
+        image, label = batch["image"], labels_of(network, batch)
         if not self.targets:
             yield Plan(image, Away(CrossEntropy(network, image, label)), self.constraint)
         for target in self.targets:
-            wanted = torch.where(valid_pixels(label), target, label)
-            yield Plan(image, CrossEntropy(network, image, wanted), self.constraint, f"class_{target}")
+            wanted = torch.where(valid_pixels(label), self.class_index(target, "targets"), label)
+            objective = CrossEntropy(network, image, wanted)
+            yield Plan(image, objective, self.constraint, f"class_{target}", wanted=wanted)

@@ -1,6 +1,7 @@
 """A network's representation: what its last linear map sees."""
 
 import difflib
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -72,6 +73,22 @@ def pooled(representation: Tensor, region: Tensor | None = None) -> Tensor:
         return representation.mean((2, 3))
     share = F.interpolate(region.to(representation.dtype), representation.shape[2:], mode="area")
     return (representation * share).sum((2, 3)) / share.sum((2, 3)).clamp(min=torch.finfo(share.dtype).tiny)
+
+
+def region_of(batch: dict[str, Any]) -> Tensor | None:
+    """A batch's `mask`, in which its representation counts; None where it has none.
+
+    Raises:
+        ValueError: if the masks are not of the images' size, or one has no pixel inside.
+    """
+    mask, image = batch.get("mask"), batch["image"]
+    if mask is not None:
+        if mask.shape[-2:] != image.shape[-2:]:
+            sizes = [" x ".join(map(str, each.shape[-2:])) for each in (mask, image)]
+            raise ValueError(f"a mask is {sizes[0]}, and its image {sizes[1]} pixels: make them one size")
+        if not mask.flatten(1).any(1).all():
+            raise ValueError("a mask has no pixel inside; paint white where the representation counts")
+    return mask
 
 
 def _is_linear_map(module: nn.Module) -> bool:

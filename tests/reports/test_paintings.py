@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from reports.gallery import save_picture
-from reports.paintings import Seen, Task, is_picture, paintings, read_task
+from reports.paintings import Seen, Task, beside, is_picture, paintings, read_task
 
 
 def paint(folder, *names):
@@ -100,3 +100,12 @@ def test_a_file_that_is_too_large_is_no_picture(tmp_path):
     assert is_picture(path)
     os.truncate(path, 2**26 + 1)
     assert not is_picture(path)
+
+
+def test_what_belongs_to_the_last_painting_stands_beside_it(tmp_path):
+    paint(tmp_path, "original.png", "start.png", "epoch_0000.png", "epoch_0001.png", "prediction_0001.png")
+    paint(tmp_path, "bicubic_0000.png", "bicubic_0001.png", "most.png", "way_0001.png", "Odd name.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "way_0001.gif")
+    (tmp_path / "least_0001.png").write_bytes(b"no picture")
+    found = [(kind, path.name) for kind, path in beside(tmp_path)]
+    assert found == [("bicubic", "bicubic_0001.png"), ("most", "most.png"), ("way", "way_0001.gif")]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from one_line import one_line
 from PIL import Image
 from torch import nn
@@ -108,8 +109,7 @@ def test_what_was_painted_how_and_what_the_network_sees_in_it_is_kept(make_train
     make_trainer(callbacks=[task], logger=logger).fit(Classifier(network), loader, loader)
     found = read_task(tmp_path / "gallery" / "inpainting")
     assert found.settings == {
-        "constraint": {"class": "L2", "eps": 5}, "steps": 2, "step_size": 8 / 255, "size": [3, 3], "places": None,
-        "weight": 2,
+        "constraint": {"class": "L2", "eps": 5}, "steps": 2, "step_size": 8 / 255, "size": [3, 3], "weight": 2,
     }  # fmt: skip
     sample = loader.dataset[4]
     batch = {"image": sample["image"][None], "label": sample["label"][None], "index": torch.tensor([4])}
@@ -179,3 +179,69 @@ def test_samples_of_several_sizes_are_painted_one_by_one(make_trainer, module, t
     loader = torch.utils.data.DataLoader(samples, 1)
     make_trainer(callbacks=[Generation(**SETTINGS, samples=3)]).validate(module, loader, verbose=False)
     assert len(list(Path(tmp_path).glob("gallery/generation/*/painting.png"))) == 3
+
+
+class Watcher(Generation):
+    """Notes what it looks at."""
+
+    pairs = True
+
+    def __init__(self, **options):
+        super().__init__(**SETTINGS, **options)
+        self.looks = []
+
+    def look_at(self, data, network):
+        self.looks.append((data, network))
+
+    def synthesize(self, network, batch):
+        assert self.looks
+        self.looks.append(batch["other"])
+        return super().synthesize(network, batch)
+
+
+def test_before_it_paints_it_may_look_at_the_data(make_trainer, noise_loader, module):
+    task, loader = Watcher(samples=2), noise_loader()
+    make_trainer(callbacks=[task]).validate(module, loader, verbose=False)
+    (look, other) = task.looks
+    assert look == (loader.dataset, module.network)
+    assert torch.equal(other, torch.stack([loader.dataset[3]["image"], loader.dataset[0]["image"]]))
+
+
+def test_one_image_makes_no_pair(make_trainer, noise_loader, module):
+    with pytest.raises(MisconfigurationException, match="shows pairs of images, and there is one; set `samples`"):
+        make_trainer(callbacks=[Watcher(samples=1)]).validate(module, noise_loader(), verbose=False)
+
+
+class Broken(Generation):
+    """Its objective is NaN for every second sample."""
+
+    def plans(self, network, batch, seed):
+        (plan,) = super().plans(network, batch, seed)
+        objective = plan.objective
+
+        def broken(image, progress):
+            value, logits = objective(image, progress)
+            return value * torch.where(batch["index"] % 2 == 0, 1.0, torch.nan), logits
+
+        plan.objective = broken
+        yield plan
+
+    def scores(self, painting, plan):
+        return {"brightness": painting.result.mean((1, 2, 3))}
+
+
+def test_a_painting_that_meets_nan_is_told_and_training_goes_on(make_trainer, noise_loader, module, tmp_path):
+    task = Broken(**SETTINGS, samples=[0, 1, 2, 3])
+    trainer = make_trainer(max_epochs=2, callbacks=[task])
+    with pytest.warns(UserWarning, match="generation: the picture of sample 000001 is left out: the network met NaN"):
+        trainer.fit(module, noise_loader(), noise_loader())
+    assert trainer.current_epoch == 2
+    assert {path.parent.name for path in tmp_path.glob("gallery/*/*/epoch_0001.png")} == {"000000", "000002"}
+    assert 0 < task.results["brightness"] < 1
+
+
+def test_where_every_painting_meets_nan_there_are_no_scores(make_trainer, noise_loader, module):
+    task = Broken(**SETTINGS, samples=[1, 3])
+    with pytest.warns(UserWarning, match="000003 is left out"):
+        make_trainer(callbacks=[task]).fit(module, noise_loader(), noise_loader())
+    assert task.results == {}

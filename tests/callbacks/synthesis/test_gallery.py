@@ -104,7 +104,7 @@ def test_settings_are_what_the_task_was_told():
     assert told == json.loads(json.dumps(told))
     assert told["constraint"]["first"] == {"class": "L2", "eps": 30.0}
     assert (told["steps"], told["step_size"]) == (40, 8 / 255)
-    assert set(told) == {"constraint", "steps", "step_size"}
+    assert set(told) == {"constraint", "steps", "step_size", "targets"}
     assert settings(LargeEps(L2(1), targets=[2]))["targets"] == [2]
 
 

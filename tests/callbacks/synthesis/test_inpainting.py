@@ -1,5 +1,8 @@
+import numpy as np
 import pytest
 import torch
+from one_line import one_line
+from PIL import Image
 from torch import nn
 
 from attacks import L2, Box
@@ -101,6 +104,64 @@ def test_image_level_labels_work_too(batch):
     assert painting.result[2, 2].mean() > painting.start[2, 2].mean(), "a picture of class 2 becomes bluer"
 
 
+@pytest.mark.parametrize("labels", ["given", "predicted"])
+def test_in_the_exact_mode_no_pixel_outside_moves_and_the_steps_are_spent_inside(batch, labels):
+    exact = Inpainting(L2(50), 30, 0.3, size=12, exact=True, labels=labels)
+    (painting,) = exact.synthesize(ColorNetwork(), batch)
+    outside = ~painting.hole.expand_as(painting.result)
+    assert torch.equal(painting.result[outside], batch["image"][outside])
+    assert (painting.result != painting.start)[~outside].any()
+    one = Inpainting(L2(50), 1, 0.3, size=12, exact=True, labels=labels)
+    (painting,) = one.synthesize(ColorNetwork(), batch)
+    assert (painting.result - painting.start).flatten(1).norm(dim=1).gt(0.29).all(), "but for what the box cuts off"
+
+
+def test_the_label_may_be_the_one_that_the_network_sees_in_the_holed_image(batch):
+    """Santurkar et al. 2019, sec. 3.2: it need not be known."""
+    network = ColorNetwork()
+    for given in (batch, {"image": batch["image"]}):
+        (plan,) = Inpainting(size=12, labels="predicted").plans(network, given, torch.arange(3))
+        assert torch.equal(plan.wanted, network(plan.start).argmax(1))
+    (plan,) = Inpainting(size=12).plans(network, batch, torch.arange(3))
+    assert torch.equal(plan.wanted, batch["label"])
+    (plan,) = Inpainting(size=12, where="anywhere").plans(network, {"image": batch["image"]}, torch.arange(3))
+    assert torch.equal(plan.wanted, network(plan.start).argmax(1))
+
+
+def test_holes_anywhere_are_not_only_on_objects(batch):
+    task = Inpainting(size=2, where="anywhere")
+    many = {key: value[:1].expand(64, *value.shape[1:]) for key, value in batch.items()}
+    holes = next(iter(task.plans(ColorNetwork(), many, torch.arange(64)))).hole
+    assert (holes.squeeze(1) & (many["label"] == 1)).flatten(1).any(1).float().mean() < 0.5
+
+
+def test_masks_of_ones_own_take_the_place_of_squares(batch, tmp_path):
+    for name, rows in (("top", slice(0, 8)), ("bottom", slice(8, 16))):
+        mask = np.zeros((16, 16), np.uint8)
+        mask[rows] = 255
+        Image.fromarray(mask).save(tmp_path / f"{name}.png")
+    task = Inpainting(masks=str(tmp_path))
+    plans = list(task.plans(ColorNetwork(), batch, torch.arange(3)))
+    assert [plan.variant for plan in plans] == ["mask_bottom", "mask_top"]
+    assert all(plan.hole.shape == (3, 1, 32, 32) and plan.hole.float().mean() == 0.5 for plan in plans)
+    assert plans[1].hole[:, :, :16].all()
+    mine = torch.zeros(3, 1, 32, 32, dtype=torch.bool)
+    mine[..., 3, 3] = True
+    (plan,) = task.plans(ColorNetwork(), {**batch, "mask": mine}, torch.arange(3))
+    assert torch.equal(plan.hole, mine), "a batch's own masks come first"
+
+
+@pytest.mark.parametrize("content", [None, b"no picture", "black"])
+def test_a_mask_that_serves_nothing_is_told_at_once(tmp_path, content):
+    path = tmp_path / "mask.png"
+    if content == "black":
+        Image.new("L", (4, 4)).save(path)
+    elif content:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=one_line(str(path))):
+        Inpainting(masks=str(path))
+
+
 def test_blurred_error_sees_colours_and_not_fine_patterns():
     original = torch.full((1, 3, 60, 60), 0.5)
     hole = torch.zeros(1, 1, 60, 60, dtype=torch.bool)
@@ -133,5 +194,5 @@ def test_the_constraint_holds(batch):
     "setting", [{"size": 0}, {"size": (3, -1)}, {"weight": float("nan")}, {"weight": -1}, {"places": [(0.5, 1.5)]}]
 )
 def test_settings_out_of_their_range(setting):
-    with pytest.raises(ValueError, match=f"^Inpainting: {next(iter(setting))}="):
+    with pytest.raises(ValueError, match=f"^{next(iter(setting))}="):
         Inpainting(L2(1), steps=1, step_size=1, **setting)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from networks import linear
 from torch import nn
 
 from attacks import Linf
@@ -47,5 +48,8 @@ def test_the_papers_settings_are_the_defaults():
 
 
 def test_targets_are_classes():
-    with pytest.raises(ValueError, match=r"^LargeEps: targets=\[0, -1\] are classes, 0 or more$"):
-        LargeEps(Linf(1), targets=[0, -1])
+    batch = {"image": torch.rand(1, 3, 4, 4).double(), "label": torch.tensor([0])}
+    with pytest.raises(ValueError, match="targets=-1: classes are numbered from 0"):
+        LargeEps(targets=[-1]).check(linear(), batch)
+    with pytest.raises(ValueError, match="class 2 is wanted, and the network tells 2 classes apart"):
+        LargeEps(targets=[2]).check(linear(), batch)

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from networks import linear, uniform
 from torch import nn
@@ -10,6 +11,7 @@ from callbacks.synthesis.objectives import (
     Inside,
     KeepOutside,
     MatchRepresentation,
+    activations,
 )
 from callbacks.synthesis.representation import Representation
 
@@ -80,3 +82,33 @@ def test_the_distance_of_representations_is_relative_and_of_pixels_that_of_the_r
     target[..., :2] *= 2
     found, _ = MatchRepresentation(pixels(), target, region)(IMAGE, 0.0)
     assert torch.allclose(found, torch.full((2,), 0.5, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("objective", [Activation, ClippedActivation])
+def test_each_sample_may_have_a_unit_of_its_own(objective):
+    image = IMAGE + torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
+    both = objective(identity(), torch.tensor([5, 40]))(image, 0.0)[0]
+    assert both.tolist() == [objective(identity(), unit)(image, 0.0)[0][i].item() for i, unit in enumerate((5, 40))]
+    assert objective(identity(), torch.tensor([5, 40])).activation(image).tolist() == [
+        image[0].flatten()[5].item(),
+        image[1].flatten()[40].item(),
+    ]
+
+
+def test_activations_are_those_of_the_unit_without_weight_or_penalty():
+    hole = torch.ones(2, 1, 4, 4, dtype=torch.bool)
+    base = Activation(identity(), 5, weight=7)
+    for objective in (base, KeepOutside(base, IMAGE, hole, 2.0), Inside(base, IMAGE, hole)):
+        scores = activations(objective, IMAGE, IMAGE + 1)
+        assert torch.equal(scores["activation_start"], IMAGE.flatten(1)[:, 5])
+        assert torch.equal(scores["activation"], IMAGE.flatten(1)[:, 5] + 1)
+
+
+def test_where_nothing_counts_there_is_no_distance_and_no_gradient():
+    region = torch.zeros(2, 1, 4, 4, dtype=torch.bool)
+    region[1] = True
+    objective = MatchRepresentation(pixels(), IMAGE, region)
+    image = (IMAGE + 0.1).requires_grad_()
+    (gradient,) = torch.autograd.grad(1e6 * objective(image, 0.0)[0].sum(), image)
+    assert gradient.isfinite().all() and not gradient[0].any() and gradient[1].all()
+    assert objective.distance(image).isnan().tolist() == [True, False]

@@ -44,7 +44,7 @@ def test_it_is_found_by_looking(name, layer, units):
 
 def test_a_network_without_a_last_linear_map_is_told_and_another_layer_can_be_named():
     network, image = TwoHeads().eval(), torch.rand(1, 3, 8, 8)
-    with pytest.raises(ValueError, match="TwoHeads: has no last linear map.*layer="):
+    with pytest.raises(ValueError, match=r"TwoHeads: has no last linear map.*layer="):
         Representation(network, image)
     assert Representation(network, image, "fc").units == 5
     with pytest.raises(ValueError, match=one_line("layer=fd: the network has no such layer; it has fc")):

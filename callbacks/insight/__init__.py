@@ -1,0 +1,1 @@
+"""Looking inside networks: what their gradients point at."""
