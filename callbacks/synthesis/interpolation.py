@@ -22,7 +22,8 @@ class Interpolation(RepresentationTask):
     Of a segmentation network's dense representation all pixels count, or those of the batch's `mask`.
 
     A picture for each l; beside the first, `strip`: above the starts, which fade one image into the other, below the
-    results. Scores `distance`, the objective, of the result, and of the start, `distance_start`.
+    results. Scores `distance`, the objective, of the result, and of the start, `distance_start`; with a judge,
+    `judge_distance` is the same in its representation.
 
     Args:
         points: how many values of l, evenly from 0 to 1; 2 or more.
@@ -46,6 +47,7 @@ class Interpolation(RepresentationTask):
         if points < 2:
             raise ValueError(f"points={points}: 2 or more, the two images included")
         self.points = points
+        self._wanted: list[tuple[float, Tensor]] = []
 
     def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Plans:
         first, second = batch["image"], other_of(batch)
@@ -57,6 +59,7 @@ class Interpolation(RepresentationTask):
             share = point / (self.points - 1)
             start = torch.lerp(first, second, share)
             objective = MatchRepresentation(representation, torch.lerp(begin, end, share), region)
+            self._wanted = [(1 - share, first), (share, second)]
             yield Plan(start, objective, self.constraint, f"at_{share:.{digits}f}")
 
     def synthesize(self, network: nn.Module, batch: dict[str, Any]) -> list[Painting]:
@@ -66,4 +69,4 @@ class Interpolation(RepresentationTask):
         return paintings
 
     def scores(self, painting: Painting, plan: Plan) -> dict[str, Tensor]:
-        return distances(painting, plan)
+        return distances(painting, plan, self.judge, self._wanted)

@@ -1,5 +1,6 @@
 """Inversion of a representation: what an image must look like for the network to represent it so."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from callbacks.synthesis.objectives import MatchRepresentation
 from callbacks.synthesis.painting import Painting
 from callbacks.synthesis.representation import region_of
 from callbacks.synthesis.representation_task import RepresentationTask
+from callbacks.synthesis.scores import judge_distances, likeness
 from callbacks.synthesis.starts import Start, check_start, without_image
 
 
@@ -23,7 +25,8 @@ class Inversion(RepresentationTask):
     Of a segmentation network's dense representation all pixels count, or those of the batch's `mask`, or those of a
     class.
 
-    Scores `distance`, the objective, of the result, and of the start, `distance_start`; NaN where no pixel counts.
+    Scores `distance`, the objective, of the result, and of the start, `distance_start`; NaN where no pixel counts. With
+    a judge, `judge_distance` is the same in its representation. And `likeness` to the original, of the whole image.
 
     Args:
         start: `noise`, `grey`, or `image`: another of the samples, `other` in a batch.
@@ -58,7 +61,8 @@ class Inversion(RepresentationTask):
         yield Plan(start, objective, self.constraint)
 
     def scores(self, painting: Painting, plan: Plan) -> dict[str, Tensor]:
-        return distances(painting, plan)
+        wanted = [(1.0, painting.original)]
+        return distances(painting, plan, self.judge, wanted) | likeness(painting, self.judge)
 
     def _region(self, network: nn.Module, batch: dict[str, Any], target: Tensor) -> Tensor | None:
         if self.inside is None:
@@ -69,13 +73,17 @@ class Inversion(RepresentationTask):
         return (label == wanted).unsqueeze(1)
 
 
-def distances(painting: Painting, plan: Plan) -> dict[str, Tensor]:
-    """Scores: how far the representations of the result and of the start are from the wanted one; `(B,)` each."""
-    assert isinstance(plan.objective, MatchRepresentation)
-    return {
-        "distance": plan.objective.distance(painting.result),
-        "distance_start": plan.objective.distance(painting.start),
-    }
+def distances(
+    painting: Painting, plan: Plan, judge: nn.Module | None, wanted: Sequence[tuple[float, Tensor]]
+) -> dict[str, Tensor]:
+    """Scores: how far the representations of the result and of the start are from the wanted one; `(B,)` each.
+
+    With a judge in its representation, too; what that makes of `wanted`, see `judge_distances`.
+    """
+    objective = plan.objective
+    assert isinstance(objective, MatchRepresentation)
+    own = {"distance": objective.distance(painting.result), "distance_start": objective.distance(painting.start)}
+    return own | ({} if judge is None else judge_distances(judge, painting, wanted, objective.region))
 
 
 def other_of(batch: dict[str, Any]) -> Tensor:
