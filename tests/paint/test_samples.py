@@ -7,7 +7,7 @@ from one_line import one_line
 from PIL import Image
 
 from datamodules import DataError, Shapes
-from paint.samples import write_samples
+from paint.samples import write_grey, write_samples
 
 
 def test_samples_of_label_maps_are_written_with_them(tmp_path):
@@ -30,3 +30,15 @@ def test_classes_of_images_are_written_as_predict_does(tmp_path):
 def test_an_empty_set_is_told(tmp_path):
     with pytest.raises(DataError, match=one_line("--samples")):
         write_samples([], 3, tmp_path)
+
+
+def test_a_label_map_that_was_drawn_gets_a_grey_picture_of_its_size(tmp_path):
+    (tmp_path / "maps" / "below").mkdir(parents=True)
+    Image.new("L", (7, 5)).save(tmp_path / "maps" / "below" / "car.png")
+    images = write_grey(tmp_path / "maps", tmp_path / "out")
+    with Image.open(images / "below" / "car.png") as picture:
+        assert (picture.size, picture.getpixel((3, 3))) == ((7, 5), (128, 128, 128))
+    images = write_grey(tmp_path / "maps" / "below" / "car.png", tmp_path / "alone")
+    assert [path.name for path in images.iterdir()] == ["car.png"]
+    with pytest.raises(DataError, match=one_line("no label maps")):
+        write_grey(tmp_path / "nowhere", tmp_path / "out")
