@@ -38,6 +38,7 @@ def compare(runs: dict[str, Measured | None]) -> Comparison:
             why = "; ".join(f"not so: {name} ({what})" for name, what in results.failed)
             comparison.notes.append(f"{MARK} {run} may hide its gradients, and then attacks prove nothing: {why}")
     comparison.notes += _differences(comparison.runs, found)
+    comparison.notes += _judges(comparison.runs, found)
     comparison.notes += _copies(runs)
     return comparison
 
@@ -62,7 +63,7 @@ def _rows(found: list[Measured]) -> Iterator[tuple[str, list[str]]]:
     for task in dict.fromkeys(task for results in found for task in results.synthesis):
         for name in dict.fromkeys(name for results in found for name in results.synthesis.get(task, {})):
             values = [results.synthesis.get(task, {}).get(name) for results in found]
-            yield f"{task} {name.replace('_', ' ')}", ["" if value is None else _score(value) for value in values]
+            yield f"{task} {_title(name)}", ["" if value is None else _score(name, value) for value in values]
 
 
 def _version_text(results: Measured, version: str) -> str:
@@ -82,7 +83,17 @@ def _share(results: Measured, version: str, key: str) -> str:
     return f"{100 * value:.1f} %{mark}" + (f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else "")
 
 
-def _score(value: float) -> str:
+def _title(score: str) -> str:
+    for acronym in ("psnr", "ssim", "lpips", "fid"):
+        score = score.replace(acronym, acronym.upper())
+    return score.replace("_", " ")
+
+
+def _score(name: str, value: float) -> str:
+    if name.startswith("judged") and 0 <= value <= 1:
+        return f"{100 * value:.1f} %"
+    if name.startswith("psnr") and abs(value) < 1e6:
+        return f"{value:.2f} dB"
     return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
 
 
@@ -101,6 +112,18 @@ def _differences(names: list[str], found: list[Measured]) -> Iterator[str]:
             values = [each and each.get(key, "none") for each in settings]
             if len({value for value in values if value}) > 1:
                 yield f"not the same {version}: {key} is {_by_run(names, values)}"
+
+
+def _judges(names: list[str], found: list[Measured]) -> Iterator[str]:
+    """Which network scored the pictures."""
+    for task in dict.fromkeys(task for results in found for task in results.judges):
+        judges = [results.judges.get(task, "none" if task in results.synthesis else "") for results in found]
+        told = {judge for judge in judges if judge}
+        yield (
+            f"judge of {task}: {told.pop()}"
+            if len(told) == 1
+            else (f"not the same judge of {task}: {_by_run(names, judges)}")
+        )
 
 
 def _copies(runs: dict[str, Measured | None]) -> Iterator[str]:

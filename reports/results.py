@@ -28,7 +28,8 @@ class Measured:
     """What a results file holds; what it does not hold is empty.
 
     `settings` are those of each evaluation attack, `training` says how the network was trained, as far as that is
-    known, `failed` are the checks of the sanity gate that failed, as name and finding.
+    known, `judges` which network scored the pictures of a task, `failed` are the checks of the sanity gate that failed,
+    as name and finding.
     """
 
     command: str = ""
@@ -39,6 +40,7 @@ class Measured:
     training: str = ""
     cost: dict[str, tuple[float, float]] = field(default_factory=dict)
     synthesis: dict[str, dict[str, float]] = field(default_factory=dict)
+    judges: dict[str, str] = field(default_factory=dict)
     trusted: bool = True
     failed: list[tuple[str, str]] = field(default_factory=list)
     image_size: str = ""
@@ -120,6 +122,7 @@ def _measured(content: Any) -> Measured:
             task: {name: number(value, f"synthesis.{task}.{name}") for name, value in scores.items()}
             for task, scores in dicts(top.get("synthesis"), "synthesis").items()
         },
+        judges={task: _judge(each, f"judges.{task}") for task, each in dicts(top.get("judges"), "judges").items()},
         trusted=passed and not failed,
         failed=failed,
         image_size=" x ".join(
@@ -162,6 +165,12 @@ def _training(top: dict[str, Any], settings: dict[str, Any]) -> str:
     parts += [f"{100 * fraction:.3g} % of the images"] if fraction not in (None, 1) else []
     parts += [f"warm-up of {warm_up:g} epochs"] if warm_up else []
     return ", ".join(parts)
+
+
+def _judge(values: dict[str, Any], key: str) -> str:
+    """Its name, the beginning of its weights' SHA-256, which tells it from others, and where they were."""
+    name, weights, sha = (text(values.get(each), f"{key}.{each}") for each in ("network", "weights", "sha256"))
+    return " ".join([name or "a network", *([sha[:8]] if sha else []), f"({weights or 'its weights are in no file'})"])
 
 
 def _check(value: Any) -> tuple[str, bool, str]:

@@ -41,7 +41,9 @@ def workspace(entity: str, project: str, attacks: Sequence[str], name: str = "Sa
     pictures = [
         wr.MediaBrowser(title=task.replace("_", " "), media_keys=[f"synthesis/{task}"], num_columns=1) for task in TASKS
     ]
-    scores = [lines("scores of the pictures", regex="synthesis/[a-z_]*_(error|error_start|success|distance.*)")]
+    scores = [
+        lines("scores of the pictures", regex="synthesis/[a-z_]*_(error|success|distance|psnr|ssim|lpips|judged).*")
+    ]
     training = [
         lines("training loss", "train/loss"),
         lines("gradient norm", "train/gradient_norm", log_y=True),

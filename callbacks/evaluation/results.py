@@ -15,6 +15,7 @@ from callbacks.evaluation.sanity import SanityGate
 from callbacks.evaluation.versions import versions
 from callbacks.settings import settings
 from callbacks.stopping import why_stopped
+from callbacks.synthesis.base import Synthesis
 from callbacks.synthesis.callback import PictureCallback
 from callbacks.trained import KEY, check_attack, check_classes, classes_of, training, training_of
 from reports.files import ReportError, digest, write_whole
@@ -31,11 +32,12 @@ class Results(Callback):
     `miou_interval` are 95 % intervals, those of label maps in evaluations that keep records only. `attacks` holds the
     attacks' settings, `worst` the groups, `cost` what each attack took: forwards and backwards per image, and seconds
     in all. `sanity` says whether the network passed the gate, and what the gate found. `synthesis` holds what the
-    synthesis callbacks measured, `stopped` why a callback ended training early, `checkpoint` the path and SHA-256 of
-    what was evaluated, a checkpoint or a file of weights. `training` is how these weights were trained, as far as the
-    checkpoint says: the `run`, its `attack`, the attack's `fraction` and `warm_up`, and `epochs`, parts of them
-    included. `image_size` is that of the evaluation's images, `[H, W]`, or null where they differ. `epochs` and `steps`
-    are those of a fit.
+    synthesis callbacks measured, `judges` the network that judged each task, with the path and SHA-256 of its weights
+    as they were read; null for weights that come from no file. `stopped` says why a callback ended training early,
+    `checkpoint` the path and SHA-256 of what was evaluated, a checkpoint or a file of weights. `training` is how these
+    weights were trained, as far as the checkpoint says: the `run`, its `attack`, the attack's `fraction` and `warm_up`,
+    and `epochs`, parts of them included. `image_size` is that of the evaluation's images, `[H, W]`, or null where they
+    differ. `epochs` and `steps` are those of a fit.
 
     A file that is there is not replaced by less: where nothing was evaluated it stays, and where an attack or a
     synthesis that it has was left out, it is kept as `results-<steps>.json`.
@@ -47,6 +49,7 @@ class Results(Callback):
         self._epochs = 0.0
         self._sizes: set[tuple[int, ...]] = set()
         self._versions: dict[str, str] = {}
+        self._judges: dict[str, dict[str, str | None]] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._started = time.monotonic()
@@ -57,6 +60,7 @@ class Results(Callback):
             check_classes(self._trained, classes_of(trainer), weights)
         if trainer.is_global_zero:
             self._versions = versions()  # now: the files may change while the run goes on
+            self._judges = _judges(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[KEY] = training(trainer, self._epochs)
@@ -118,6 +122,7 @@ class Results(Callback):
             "command": trainer.state.fn,
             "metrics": {version: measured[version] for version in versions if version in measured},
             "synthesis": {c.task: c.results for c in callbacks if isinstance(c, PictureCallback) and c.results},
+            "judges": self._judges,
             "attacks": {name: settings(each) for name, each in attack.evaluate.items()},
             "worst": attack.worst,
             "cost": records.cost(),
@@ -150,6 +155,19 @@ def _spare(path: Path, content: dict[str, Any]) -> bool:
         path.replace(kept)
         rank_zero_warn(f"{kept} keeps what was measured before: {', '.join(lost)} not measured any more")
     return True
+
+
+def _judges(trainer: Trainer) -> dict[str, dict[str, str | None]]:
+    """What judged each task: a network by its name, and its weights."""
+    found: dict[str, dict[str, str | None]] = {}
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        judge = callback.judge if isinstance(callback, Synthesis) else None
+        if judge is not None:
+            weights = getattr(judge, "weights", None)
+            content = _named(str(weights)) if weights else {"path": None, "sha256": None}
+            name = str(getattr(judge, "name", type(judge).__name__))
+            found[callback.task] = {"network": name, "weights": content["path"], "sha256": content["sha256"]}
+    return found
 
 
 def _named(weights: str) -> dict[str, str | None]:

@@ -130,6 +130,7 @@ class Synthesis(PictureCallback):
                 if self.judge is not None:
                     check_judge(self.judge, plan.start, plan.wanted, logits)
                 plan.objective(plan.start, 0.0)
+                self._painting(batch, plan, plan.start, logits.detach())
                 done(plan.start)
                 self.ticks += self.steps
 
@@ -154,11 +155,15 @@ class Synthesis(PictureCallback):
         )
         with torch.no_grad():
             logits = logits_of(network(result))
-        way = [*watched.way, result] if self.frames else []
-        painting = Painting(plan.variant, batch["image"], plan.start, result, logits, way=way, beside=plan.beside)
+        painting = self._painting(batch, plan, result, logits)
+        painting.way = [*watched.way, result] if self.frames else []
+        done(result)
+        return painting
+
+    def _painting(self, batch: dict[str, Any], plan: Plan, result: Tensor, logits: Tensor) -> Painting:
+        painting = Painting(plan.variant, batch["image"], plan.start, result, logits, beside=plan.beside)
         painting.hole, painting.wanted = plan.hole, plan.wanted
         painting.scores = common_scores(painting, self.judge) | self.scores(painting, plan)
-        done(result)
         return painting
 
 

@@ -6,14 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from attacks.constraints import Constraint, Number
-from callbacks.synthesis.base import Plan, Plans, Synthesis
+from callbacks.synthesis.base import Plan, Plans
 from callbacks.synthesis.inversion import distances, other_of
 from callbacks.synthesis.objectives import MatchRepresentation
 from callbacks.synthesis.painting import Painting
-from callbacks.synthesis.representation import Representation, region_of
+from callbacks.synthesis.representation import region_of
+from callbacks.synthesis.representation_task import RepresentationTask
 
 
-class Interpolation(Synthesis):
+class Interpolation(RepresentationTask):
     """Paints images whose representations lie on the line between those of two images.
 
     Engstrom et al. 2019, eq. 6: for each l from 0 to 1 minimises ||R(x') - R*||_2 / ||R*||_2, where
@@ -21,11 +22,11 @@ class Interpolation(Synthesis):
     Of a segmentation network's dense representation all pixels count, or those of the batch's `mask`.
 
     A picture for each l; beside the first, `strip`: above the starts, which fade one image into the other, below the
-    results. Scores `distance`, the objective, of the result, and of the start, `distance_start`.
+    results. Scores `distance`, the objective, of the result, and of the start, `distance_start`; with a judge,
+    `judge_distance` is the same in its representation.
 
     Args:
         points: how many values of l, evenly from 0 to 1; 2 or more.
-        layer: the layer whose input is the representation, by its name in the network; found if not given.
 
     Raises:
         ValueError: if there are fewer than 2 points.
@@ -40,17 +41,17 @@ class Interpolation(Synthesis):
         steps: int = 10_000,
         step_size: Number = 1.0,
         points: int = 10,
-        layer: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(constraint, steps, step_size, **kwargs)
         if points < 2:
             raise ValueError(f"points={points}: 2 or more, the two images included")
-        self.points, self.layer = points, layer
+        self.points = points
+        self._wanted: list[tuple[float, Tensor]] = []
 
     def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Plans:
         first, second = batch["image"], other_of(batch)
-        representation, region = Representation(network, first, self.layer), region_of(batch)
+        representation, region = self.represent(network, first), region_of(batch)
         with torch.no_grad():
             begin, end = representation(first)[0], representation(second)[0]
         digits = max(2, len(str(self.points)))
@@ -58,6 +59,7 @@ class Interpolation(Synthesis):
             share = point / (self.points - 1)
             start = torch.lerp(first, second, share)
             objective = MatchRepresentation(representation, torch.lerp(begin, end, share), region)
+            self._wanted = [(1 - share, first), (share, second)]
             yield Plan(start, objective, self.constraint, f"at_{share:.{digits}f}")
 
     def synthesize(self, network: nn.Module, batch: dict[str, Any]) -> list[Painting]:
@@ -67,4 +69,4 @@ class Interpolation(Synthesis):
         return paintings
 
     def scores(self, painting: Painting, plan: Plan) -> dict[str, Tensor]:
-        return distances(painting, plan)
+        return distances(painting, plan, self.judge, self._wanted)

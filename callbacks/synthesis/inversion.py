@@ -1,19 +1,22 @@
 """Inversion of a representation: what an image must look like for the network to represent it so."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from attacks.constraints import Constraint, Number
-from callbacks.synthesis.base import Class, Plan, Plans, Synthesis, labels_of
+from callbacks.synthesis.base import Class, Plan, Plans, labels_of
 from callbacks.synthesis.objectives import MatchRepresentation
 from callbacks.synthesis.painting import Painting
-from callbacks.synthesis.representation import Representation, region_of
+from callbacks.synthesis.representation import region_of
+from callbacks.synthesis.representation_task import RepresentationTask
+from callbacks.synthesis.scores import judge_distances, likeness
 from callbacks.synthesis.starts import Start, check_start, without_image
 
 
-class Inversion(Synthesis):
+class Inversion(RepresentationTask):
     """Paints an image whose representation is that of the original (Engstrom et al. 2019, eq. 5).
 
     Minimises ||R(x') - R(x)||_2 / ||R(x)||_2. What a robust network represents alike looks alike; of a standard one,
@@ -22,12 +25,12 @@ class Inversion(Synthesis):
     Of a segmentation network's dense representation all pixels count, or those of the batch's `mask`, or those of a
     class.
 
-    Scores `distance`, the objective, of the result, and of the start, `distance_start`; NaN where no pixel counts.
+    Scores `distance`, the objective, of the result, and of the start, `distance_start`; NaN where no pixel counts. With
+    a judge, `judge_distance` is the same in its representation. And `likeness` to the original, of the whole image.
 
     Args:
         start: `noise`, `grey`, or `image`: another of the samples, `other` in a batch.
         inside: the class, by number or name, whose pixels count, by the labels; an image without it stays its start.
-        layer: the layer whose input is the representation, by its name in the network; found if not given.
 
     Raises:
         ValueError: on a start that is none.
@@ -42,16 +45,15 @@ class Inversion(Synthesis):
         step_size: Number = 1.0,
         start: Start = "noise",
         inside: Class | None = None,
-        layer: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(constraint, steps, step_size, **kwargs)
-        self.start, self.inside, self.layer = check_start(start), inside, layer
+        self.start, self.inside = check_start(start), inside
         self.pairs = start == "image"
 
     def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Plans:
         image = batch["image"]
-        representation = Representation(network, image, self.layer)
+        representation = self.represent(network, image)
         with torch.no_grad():
             target, _ = representation(image)
         objective = MatchRepresentation(representation, target, self._region(network, batch, target))
@@ -59,7 +61,8 @@ class Inversion(Synthesis):
         yield Plan(start, objective, self.constraint)
 
     def scores(self, painting: Painting, plan: Plan) -> dict[str, Tensor]:
-        return distances(painting, plan)
+        wanted = [(1.0, painting.original)]
+        return distances(painting, plan, self.judge, wanted) | likeness(painting, self.judge)
 
     def _region(self, network: nn.Module, batch: dict[str, Any], target: Tensor) -> Tensor | None:
         if self.inside is None:
@@ -70,13 +73,17 @@ class Inversion(Synthesis):
         return (label == wanted).unsqueeze(1)
 
 
-def distances(painting: Painting, plan: Plan) -> dict[str, Tensor]:
-    """Scores: how far the representations of the result and of the start are from the wanted one; `(B,)` each."""
-    assert isinstance(plan.objective, MatchRepresentation)
-    return {
-        "distance": plan.objective.distance(painting.result),
-        "distance_start": plan.objective.distance(painting.start),
-    }
+def distances(
+    painting: Painting, plan: Plan, judge: nn.Module | None, wanted: Sequence[tuple[float, Tensor]]
+) -> dict[str, Tensor]:
+    """Scores: how far the representations of the result and of the start are from the wanted one; `(B,)` each.
+
+    With a judge in its representation, too; what that makes of `wanted`, see `judge_distances`.
+    """
+    objective = plan.objective
+    assert isinstance(objective, MatchRepresentation)
+    own = {"distance": objective.distance(painting.result), "distance_start": objective.distance(painting.start)}
+    return own | ({} if judge is None else judge_distances(judge, painting, wanted, objective.region))
 
 
 def other_of(batch: dict[str, Any]) -> Tensor:

@@ -109,7 +109,7 @@ class MatchRepresentation(Objective):
     """
 
     def __init__(self, representation: Representation, target: Tensor, region: Tensor | None = None) -> None:
-        self.representation = representation
+        self.representation, self.region = representation, region
         share = torch.ones_like(target[:, :1])
         if region is not None and target.ndim == 4:
             share = torch.nn.functional.interpolate(region.to(target.dtype), target.shape[2:], mode="area")

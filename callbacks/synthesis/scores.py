@@ -1,5 +1,7 @@
 """How good a painting is, in numbers: one for each sample, none of which depends on the others in its batch."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
@@ -31,7 +33,10 @@ def common_scores(painting: Painting, judge: nn.Module | None = None) -> dict[st
     if painting.hole is not None:
         scores |= likeness(painting, judge)
     if judge is not None and painting.wanted is not None:
-        for name, image in (("", painting.result), ("_start", painting.start), ("_original", painting.original)):
+        pictures = {"": painting.result, "_start": painting.start, "_original": painting.original}
+        if painting.original.shape != painting.result.shape:  # a smaller one, to be made large
+            del pictures["_original"]
+        for name, image in pictures.items():
             scores[f"judged{name}"] = judged(seen_by(judge, image), painting.wanted, painting.hole)
     return scores
 
@@ -101,22 +106,24 @@ def judged(logits: Tensor, wanted: Tensor, hole: Tensor | None = None) -> Tensor
     return (right & counts).flatten(1).sum(1) / counts.flatten(1).sum(1)
 
 
-def representation_distance(
-    network: nn.Module, image: Tensor, other: Tensor, region: Tensor | None = None, layer: str | None = None
-) -> Tensor:
-    """How far two images are from each other in a network's representation, `(B,)`: ||R(x) - R(y)|| / ||R(y)||.
+def judge_distances(
+    judge: nn.Module, painting: Painting, wanted: Sequence[tuple[float, Tensor]], region: Tensor | None = None
+) -> dict[str, Tensor]:
+    """How far the result, and the start, are from what was wanted in a judge's representation: ||R(x) - R*|| / ||R*||.
 
     Args:
-        network: the one that painted, or a judge; it is left as it was found.
-        image: x, `(B, 3, H, W)` in `[0, 1]`.
-        other: y, likewise.
+        painting: of which the result and the start are looked at.
+        wanted: R* is the sum of the representations of some images `(B, 3, H, W)`, each times a number.
         region: bool `(B, 1, H, W)`: of a dense representation, the pixels that count.
-        layer: see `Representation`.
     """
-    with undisturbed(network), torch.no_grad():
-        image, other = _for(network, image), _for(network, other)
-        representation = Representation(_on(network, image), image, layer)
-        return MatchRepresentation(representation, representation(other)[0], region)(image, 1.0)[0]
+    with undisturbed(judge), torch.no_grad():
+        representation = Representation(_on(judge, painting.result), _for(judge, painting.result))
+        target = torch.stack([share * representation(_for(judge, image))[0] for share, image in wanted]).sum(0)
+        objective = MatchRepresentation(representation, target, region)
+        return {
+            "judge_distance": objective.distance(_for(judge, painting.result)),
+            "judge_distance_start": objective.distance(_for(judge, painting.start)),
+        }
 
 
 def seen_by(judge: nn.Module, image: Tensor) -> Tensor:

@@ -8,13 +8,16 @@ from torch import Tensor, nn
 from attacks.constraints import Constraint, Number
 from attacks.objectives import CrossEntropy
 from callbacks.synthesis.base import Plan, Plans, Synthesis, labels_of
+from callbacks.synthesis.painting import Painting
+from callbacks.synthesis.scores import likeness, psnr
 
 
 class SuperResolution(Synthesis):
     """Makes a small image large: minimise L(x', y) around the enlarged image (Santurkar et al. 2019, eq. 4).
 
     What a network of large images knows of the class y is added to what is left of the image. Where the image is
-    made small for it, it is known what was lost, and the result stands beside bicubic interpolation. The defaults are
+    made small for it, it is known what was lost: scores `likeness` to it, and beside it `psnr_bicubic`, that of bicubic
+    interpolation. The defaults are
     those of the authors' code for photographs, made 8 times as small; for CIFAR's images of 32 pixels at the size of
     ImageNet's it has `factor: 7`, `constraint: 15`, `steps: 50` and `given: small`.
 
@@ -60,6 +63,12 @@ class SuperResolution(Synthesis):
         yield Plan(
             start, CrossEntropy(network, start, label), self.constraint, wanted=label, beside={"bicubic": bicubic}
         )
+
+    def scores(self, painting: Painting, plan: Plan) -> dict[str, Tensor]:
+        if self.given == "small":
+            return {}
+        bicubic = psnr(plan.beside["bicubic"], painting.original)
+        return likeness(painting, self.judge) | {"psnr_bicubic": bicubic}
 
 
 def area(image: Tensor, size: tuple[int, int]) -> Tensor:

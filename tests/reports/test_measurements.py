@@ -38,6 +38,41 @@ def test_there_is_a_column_per_run_and_a_row_per_measurement(runs):
     assert comparison.notes == []
 
 
+def test_scores_are_said_in_their_units(tmp_path):
+    scores = {"psnr": 21.256, "ssim_start": 0.5, "judged_original": 0.981, "unweighted_lpips": 0.25, "fid": 12.5}
+    run = make_run(tmp_path / "a", {"clean": {"miou": 0.5}}, synthesis={"inpainting": scores})
+    assert list(compare(read_runs([run])).rows.items())[1:] == [
+        ("inpainting PSNR", ["21.26 dB"]),
+        ("inpainting SSIM start", ["0.5000"]),
+        ("inpainting judged original", ["98.1 %"]),
+        ("inpainting unweighted LPIPS", ["0.2500"]),
+        ("inpainting FID", ["12.5000"]),
+    ]
+
+
+def test_the_judge_is_named_and_another_one_is_told(tmp_path):
+    judge = {"network": "fcn_small", "weights": "runs/judge/last.ckpt", "sha256": "0123456789abcdef"}
+    others = [judge, judge, judge | {"sha256": "f" * 64}, {"network": "Own", "weights": None}, None]
+    runs = [
+        make_run(
+            tmp_path / name,
+            {"clean": {"miou": number / 10}},
+            synthesis={"inpainting": {"judged": 0.5}},
+            judges={"inpainting": each} if each else {},
+        )
+        for number, (name, each) in enumerate(zip("abcde", others, strict=True))
+    ]
+    assert compare(read_runs(runs[:2])).notes == ["judge of inpainting: fcn_small 01234567 (runs/judge/last.ckpt)"]
+    (note,) = compare(read_runs(runs)).notes
+    assert note.startswith("not the same judge of inpainting: fcn_small 01234567 (runs/judge/last.ckpt) in a, ")
+    for part in (
+        "fcn_small ffffffff (runs/judge/last.ckpt) in c",
+        "Own (its weights are in no file) in d",
+        "none in e",
+    ):
+        assert part in note
+
+
 def test_image_labels_have_no_row_of_miou(tmp_path):
     run = make_run(tmp_path / "cifar", {"clean": {"accuracy": 0.5, "loss": 1.0}})
     assert compare(read_runs([run])).rows == {"clean accuracy": ["50.0 %"]}

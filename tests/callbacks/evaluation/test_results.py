@@ -50,6 +50,31 @@ def test_the_checkpoint_is_named_by_its_content(make_trainer, noise_loader, pixe
     assert read(tmp_path)["checkpoint"] == {"path": str(path), "sha256": expected}
 
 
+class Judged(Inpainting):
+    def __init__(self, judge):
+        super().__init__(L2(1), 1, 0.1, size=3, samples=2)
+        self.judge = judge
+
+
+def test_the_judge_is_named_by_the_content_of_its_weights(make_trainer, noise_loader, pixel_network, tmp_path):
+    path = tmp_path / "judge.ckpt"
+    judge = Network("fcn_small", 3)
+    trainer = make_trainer(max_epochs=1)
+    trainer.fit(Classifier(judge), noise_loader(), noise_loader())
+    trainer.save_checkpoint(path)  # one of our own
+    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    again = Network("fcn_small", 3, weights=str(path))
+    assert all(torch.equal(value, judge.state_dict()[name]) for name, value in again.state_dict().items())
+    task = Judged(again)
+    make_trainer(callbacks=[task, Results()]).validate(Classifier(pixel_network), noise_loader(), verbose=False)
+    assert read(tmp_path)["judges"] == {"inpainting": {"network": "fcn_small", "weights": str(path), "sha256": content}}
+    assert read(tmp_path)["synthesis"]["inpainting"] == task.results
+    make_trainer(callbacks=[Judged(nn.Conv2d(3, 3, 1)), Results()]).validate(
+        Classifier(pixel_network), noise_loader(), verbose=False
+    )
+    assert read(tmp_path)["judges"] == {"inpainting": {"network": "Conv2d", "weights": None, "sha256": None}}
+
+
 def test_weights_that_come_without_a_checkpoint_are_named_by_their_content(make_trainer, noise_loader, tmp_path):
     path = tmp_path / "weights.pt"
     torch.save(Network("resnet_small", 3).state_dict(), path)

@@ -38,6 +38,14 @@ def test_each_point_has_the_representation_that_lies_between(batch):
     assert paintings[2].scores["distance_start"].min() > 0.02, "a line in the image is none in the representation"
 
 
+def test_a_judge_measures_how_far_they_are_from_between(batch):
+    paintings = Interpolation(points=3, judge=linear(), **SETTINGS).synthesize(Powers(), batch)
+    for share, painting in zip((0, 0.5, 1), paintings, strict=True):
+        wanted = torch.lerp(batch["image"], batch["other"], share).flatten(1)
+        expected = (painting.result.flatten(1) - wanted).norm(dim=1) / wanted.norm(dim=1)
+        assert torch.allclose(painting.scores["judge_distance"], expected)
+
+
 def test_the_ends_are_the_inversions_of_the_ends(batch):
     first, *_, last = Interpolation(points=3, **SETTINGS).synthesize(Powers(), batch)
     assert torch.equal(first.result, batch["image"]) and torch.equal(last.result, batch["other"])

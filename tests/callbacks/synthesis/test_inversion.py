@@ -51,6 +51,14 @@ def test_the_distance_is_that_of_representations_and_relative(batch):
     assert painting.scores["distance"].lt(painting.scores["distance_start"]).all()
 
 
+def test_a_judge_measures_in_its_own_representation(batch):
+    (painting,) = Inversion(steps=9, step_size=0.1, judge=linear(5)).synthesize(orthogonal(), batch)
+    expected = (painting.result - painting.original).flatten(1).norm(dim=1) / painting.original.flatten(1).norm(dim=1)
+    assert torch.allclose(painting.scores["judge_distance"], expected), "of a linear network: the image"
+    with pytest.raises(ValueError, match=one_line("Sequential: has no last linear map")):
+        Inversion(judge=fcn()).check(orthogonal(), batch)
+
+
 def test_of_a_class_alone_its_pixels_are_recovered_and_no_others_move(batch):
     task = Inversion(start="grey", inside="car", **SETTINGS)
     task.classes = ["road", "car", "tree"]
@@ -98,7 +106,8 @@ def test_it_paints_while_a_network_trains(make_trainer, noise_loader, tmp_path, 
     task, loader = Inversion(steps=2, start=start, samples=3), noise_loader(dense=dense)
     make_trainer(callbacks=[task]).fit(Classifier(network), loader, loader)
     assert len(list((tmp_path / "gallery" / "inversion").glob("*/epoch_0000.png"))) == 3
-    assert set(task.results) == {"distance", "distance_start"}
+    names = ("distance", "psnr", "ssim")
+    assert set(task.results) == {f"{name}{start}" for name in names for start in ("", "_start")}
 
 
 def one(batch, i):

@@ -14,10 +14,10 @@ from callbacks.synthesis.perceptual import LPIPS
 from callbacks.synthesis.scores import (
     HIGHEST_PSNR,
     common_scores,
+    judge_distances,
     judged,
     likeness,
     psnr,
-    representation_distance,
     ssim,
 )
 
@@ -95,12 +95,14 @@ def test_judged_of_images_is_right_or_wrong():
     assert judged(logits, torch.tensor([3, 255, 8]), hole).tolist() == [1, 1, 0]
 
 
-def test_representation_distance_in_closed_form():
+def test_judge_distances_in_closed_form():
     """The representation of a linear network is the image."""
-    image, other = uniform(3, 3, 4, 4), uniform(3, 3, 4, 4, seed=1)
-    expected = (image - other).flatten(1).norm(dim=1) / other.flatten(1).norm(dim=1)
-    assert torch.allclose(representation_distance(linear(3), image, other), expected)
-    assert representation_distance(fcn(), image, image, layer="4").tolist() == [0, 0, 0]
+    original, start, result, other = (uniform(3, 3, 4, 4, seed=i) for i in range(4))
+    painting = Painting("", original, start, result, logits=torch.zeros(3, 2))
+    found = judge_distances(linear(), painting, [(0.25, original), (0.75, other)])
+    wanted = (original / 4 + 3 * other / 4).flatten(1)
+    for name, image in (("judge_distance", result), ("judge_distance_start", start)):
+        assert torch.allclose(found[name], (image.flatten(1) - wanted).norm(dim=1) / wanted.norm(dim=1))
 
 
 def painting_of(**options):

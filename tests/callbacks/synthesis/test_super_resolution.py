@@ -5,6 +5,7 @@ from networks import fcn, linear, uniform
 from one_line import one_line
 
 from callbacks import SuperResolution
+from callbacks.synthesis.scores import psnr
 from callbacks.synthesis.super_resolution import area, enlarged
 from lightning_modules import Classifier
 
@@ -18,6 +19,8 @@ def test_the_start_is_what_is_left_of_the_image():
     assert torch.allclose(painting.start, blocks.repeat_interleave(4, 2).repeat_interleave(4, 3))
     assert torch.equal(painting.original, IMAGE)
     assert torch.allclose(painting.beside["bicubic"], F.interpolate(blocks, (8, 8), mode="bicubic").clamp(0, 1))
+    assert torch.equal(painting.scores["psnr_bicubic"], psnr(painting.beside["bicubic"], IMAGE))
+    assert torch.equal(painting.scores["psnr_start"], psnr(painting.start, IMAGE))
 
 
 def test_the_class_is_added_within_the_ball():
@@ -30,7 +33,9 @@ def test_the_class_is_added_within_the_ball():
 
 def test_small_images_become_large():
     task = SuperResolution(factor=3, given="small", upsampling="bicubic", steps=2)
+    task.judge = linear(size=24)
     (painting,) = task.synthesize(linear(size=24), {"image": IMAGE})
+    assert set(painting.scores) == {"judged", "judged_start"}, "nobody knows the large image"
     assert painting.result.shape == (2, 3, 24, 24) and painting.original.shape == (2, 3, 8, 8)
     assert torch.equal(painting.start, painting.beside["bicubic"])
 
