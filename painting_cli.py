@@ -21,7 +21,7 @@ from datamodules import DataError
 from datamodules.files import path_of
 from lightning_modules import Network, NetworkError
 from paint.files import Picture, class_number, pictures_in, why, with_classes, with_files, with_next
-from paint.loop import Painter
+from paint.loop import Painter, nothing
 from paint.progress import Bars
 from paint.record import FILE, Record
 from reports.table import say
@@ -55,6 +55,8 @@ def main(args: list[str]) -> None:
         judge = _judge(config, task)
         painters = [_painter(each, parser, config, task, judge) for each in _networks(config)]
         pictures, skipped = _pictures(config, painters[0].task.pairs)
+        if not pictures:
+            raise UserError(nothing([*skipped.values()]))
         for painter in painters:
             painter.first_look(pictures)
             for picture in pictures:

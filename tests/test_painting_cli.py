@@ -369,6 +369,9 @@ MISTAKES = [
     (["--labels", "list.json"], "--labels list.json: classes are {\"picture\": \"class\"}, as `predict` writes"),
     (["--labels", "broken.json"], "--labels broken.json: no JSON of classes ("),
     (["--labels", "classes.json"], "--labels: say one class for each image, and run says a class for each pixel"),
+    (["--labels", "photos/notes.txt"], "none of the 3 pictures can be painted: photos/notes.txt: corrupt or truncated"),
+    (["--masks", "black.png"], "none of the 3 pictures can be painted: black.png: the mask has no pixel inside"),
+    (["--images", "bad"], "none of the 2 pictures can be painted: bad/one.png: corrupt or truncated image"),
     (["--labels", "wrong.json"], "--labels: no class 'roda'; did you mean road?"),
     (["--labels", "many.json"], "--labels: no class 3; they are 0 to 2"),
     (["--judge", "nowhere"], "--judge nowhere: no such run"),
@@ -382,6 +385,10 @@ def test_a_mistake_is_one_line_before_any_work(args, line, photos, capsys):
     save_run(Path("run"))
     Path("empty").mkdir()
     write_mask(Path("others/elsewhere.png"), (48, 64))
+    write_mask(Path("black.png"), (40, 40), slice(0))
+    Path("bad").mkdir()
+    for name in ("one", "other"):
+        Path("bad", f"{name}.png").write_text("no picture")
     for name, content in {
         "none": '{"x": "sky"}',
         "list": '["sky"]',
