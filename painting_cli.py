@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 from jsonargparse import Namespace
-from jsonargparse.typing import NonNegativeInt, PositiveInt
+from jsonargparse.typing import PositiveInt
 
 import attacks  # noqa: F401  importing a room lets its classes be called by their short names
 from callbacks import PictureCallback, Synthesis
@@ -52,7 +52,7 @@ def main(args: list[str]) -> None:
         config = parser.parse_args(args if task is None else args[1:])
         assert task is not None  # or the help has ended this
         check_nulls(config, task=task)
-        painters = _painters(parser, config)
+        painters = _painters(parser, config, task)
         pictures, skipped = _pictures(config, painters[0].task.pairs)
         for painter in painters:
             painter.first_look(pictures)
@@ -100,7 +100,7 @@ def _parser(task: type[PictureCallback] | None) -> Parser:
     parser.add_argument("--judge", type=str, help="A run whose network scores what it sees in the results.")
     parser.add_argument(
         "--size",
-        type=NonNegativeInt | Literal["full"] | None,
+        type=str,
         help="Short side while it is painted, in pixels; by default that of the run's evaluation. full: as it is.",
     )
     parser.add_argument("--batch_size", type=PositiveInt, default=8, help="Pictures of one size at a time.")
@@ -120,7 +120,7 @@ def _tasks() -> list[str]:
     return [each.__name__ for each in kinds if not inspect.isabstract(each)]
 
 
-def _painters(parser: Parser, config: Namespace) -> list[Painter]:
+def _painters(parser: Parser, config: Namespace, kind: type[PictureCallback]) -> list[Painter]:
     device = _device(config.device)
     trained = [of_run(run) for run in config.run or []]
     if config.network is not None:
@@ -133,13 +133,21 @@ def _painters(parser: Parser, config: Namespace) -> list[Painter]:
         try:
             task = parser.instantiate(Namespace(task=config.task)).task
         except (ValueError, TypeError) as error:
-            raise UserError(deepest(str(error))) from error
+            raise UserError(f"{kind.__name__}: {deepest(str(error))}") from error
         if judge is not None and not isinstance(task, Synthesis):
-            raise UserError(f"--judge: {type(task).__name__} has no scores; leave it out")
+            raise UserError(f"--judge: {kind.__name__} has no scores; leave it out")
         task.judge = judge
-        size: Size = each.size if config.size is None else None if config.size in (0, "full") else config.size
+        size = each.size if config.size is None else _size(config.size)
         painters.append(Painter(each, task, size, device, config.seed))
     return painters
+
+
+def _size(given: str) -> Size:
+    if given in ("0", "full"):
+        return None
+    if not (given.isascii() and given.isdigit() and 0 < int(given[:9]) < 2**16):
+        raise UserError(f"--size {given}: is the short side in pixels, or full")
+    return int(given)
 
 
 def _named_apart(trained: list[Trained]) -> list[Trained]:
@@ -186,8 +194,7 @@ def _record(config: Namespace, task: type, painters: list[Painter], skipped: dic
 
 
 def _paint(painters: list[Painter], pictures: list[Picture], batch_size: int, record: Record) -> None:
-    steps = getattr(painters[0].task, "steps", None)
-    with Bars(len(pictures) * len(painters), steps) as bars, _exact():
+    with Bars(len(pictures) * len(painters)) as bars, _exact():
         for reason in record.skipped.values():
             bars.tell(f"skipped: {reason}")
         for painter in painters:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -243,7 +244,7 @@ def _label_map(picture: Picture, path: Path, stored: Tensor, size: Side, outputs
     _check_size(picture, path, "label map")
     label = read_label_map(path, upright=True)
     check_labels(label, outputs, path)
-    return Resize(size)(stored, torch.from_numpy(label).byte())[1].long()
+    return Resize(size)(stored, torch.from_numpy(label.astype(np.uint8)))[1].long()
 
 
 def _check_size(picture: Picture, path: Path, what: str) -> None:

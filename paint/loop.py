@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.utils.data import Dataset
 
 from attacks.objectives import logits_of
-from callbacks import PictureCallback, Synthesis
+from callbacks import PictureCallback
 from command_line import UserError
 from lightning_modules.contract import look_at_logits
 from paint.files import Picture, Sample, Side, read_sample, why
@@ -90,8 +92,9 @@ class Painter:
 
     def paint(self, pictures: list[Picture], batch_size: int, record: Record, bars: Bars) -> None:
         """Paint what is not done yet; what cannot be painted is told and left out."""
-        if isinstance(self.task, Synthesis):
-            self.task.tick = bars.tick
+        self.task.tick = bars.tick
+        if type(self.task).look_at is not PictureCallback.look_at:
+            self.task.look_at(Readable(self, pictures), self.network)
         for group in self._groups(pictures, batch_size, record, bars):
             samples = []
             for picture in group:
@@ -165,6 +168,7 @@ class Painter:
 
     def _paint(self, samples: list[Sample], record: Record, bars: Bars) -> None:
         """Paint a batch; if that fails, its pictures one by one, so that the others come out."""
+        bars.begin(self.task.ticks)
         try:
             paintings = self.task.synthesize(self.network, self._batch(samples))
         except torch.OutOfMemoryError as error:
@@ -187,6 +191,27 @@ class Painter:
                 record.add(self.name, sample, paintings, i, self.trained.classes)
             except ValueError as error:
                 _skip(sample.picture, str(error), record, bars)
+
+
+class Readable(Dataset[dict[str, Any]]):
+    """The pictures that can be read, as the network gets them: samples of an `image` `(3, H, W)` each."""
+
+    def __init__(self, painter: Painter, pictures: list[Picture]) -> None:
+        self.painter, self.pictures = painter, []
+        for picture in pictures:
+            with suppress(ValueError, OSError):
+                self._read(picture)
+                self.pictures.append(picture)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"image": self._read(self.pictures[index])}
+
+    def _read(self, picture: Picture) -> torch.Tensor:
+        alone = Picture(picture.name, picture.path, picture.size)
+        return read_sample(alone, self.painter.fitting(picture), 0, [], 0).tensors["image"]
 
 
 def _skip(picture: Picture, reason: str, record: Record, bars: Bars) -> None:
