@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from attacks.constraints import Constraint, Number
 from attacks.objectives import valid_pixels
-from callbacks.synthesis.base import Plan, Plans, Synthesis
+from callbacks.synthesis.base import Plan, Plans
 from callbacks.synthesis.callback import above_0
 from callbacks.synthesis.objectives import ClippedActivation, activations
 from callbacks.synthesis.painting import Painting
 from callbacks.synthesis.representation import Representation, pooled
+from callbacks.synthesis.representation_task import RepresentationTask
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Accentuation(Plan):
     known: dict[str, Tensor] = field(default_factory=dict)
 
 
-class DecisionInsight(Synthesis):
+class DecisionInsight(RepresentationTask):
     """Accentuates the features that weigh most in a decision, right or wrong (Engstrom et al. 2019, eq. 8).
 
     Those are the k units with the largest R(x)_i W_ic, where W is the last linear map and c the predicted class; a
@@ -58,7 +59,6 @@ class DecisionInsight(Synthesis):
 
     Args:
         k: how many units.
-        layer: the layer whose input is the representation, by its name in the network; found if not given.
 
     Raises:
         ValueError: if k is not above 0.
@@ -72,15 +72,14 @@ class DecisionInsight(Synthesis):
         steps: int = 60,
         step_size: Number = 1.0,
         k: int = 3,
-        layer: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(constraint, steps, step_size, **kwargs)
-        self.k, self.layer = above_0(k, "k"), layer
+        self.k = above_0(k, "k")
 
     def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Plans:
         image = batch["image"]
-        representation = Representation(network, image, self.layer)
+        representation = self.represent(network, image)
         decision = decide(representation, image, self.k)
         known = {"right": decision.right(batch["label"])} if "label" in batch else {}
         for number in range(self.k):

@@ -5,14 +5,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from attacks.constraints import Constraint, Number
-from callbacks.synthesis.base import Plan, Plans, Synthesis
+from callbacks.synthesis.base import Plan, Plans
 from callbacks.synthesis.feature_visualization import distinct, variant_of
 from callbacks.synthesis.objectives import ClippedActivation, activations
 from callbacks.synthesis.painting import Painting
-from callbacks.synthesis.representation import Representation, region_of
+from callbacks.synthesis.representation import region_of
+from callbacks.synthesis.representation_task import RepresentationTask
 
 
-class FeatureAddition(Synthesis):
+class FeatureAddition(RepresentationTask):
     """Adds a feature to an image (Engstrom et al. 2019, eq. 7): maximises R(x')_i until it is the highest unit.
 
     Then the picture moves no more, so that an image whose highest unit it is stays as it is. Of a segmentation
@@ -23,7 +24,6 @@ class FeatureAddition(Synthesis):
 
     Args:
         features: the units, a picture for each.
-        layer: the layer whose input is the representation, by its name in the network; found if not given.
 
     Raises:
         ValueError: if there are no features, or one is there twice.
@@ -37,15 +37,14 @@ class FeatureAddition(Synthesis):
         constraint: Constraint | float = 1000.0,
         steps: int = 800,
         step_size: Number = 0.1,
-        layer: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(constraint, steps, step_size, **kwargs)
-        self.features, self.layer = distinct(features), layer
+        self.features = distinct(features)
 
     def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Plans:
         image = batch["image"]
-        representation, region = Representation(network, image, self.layer), region_of(batch)
+        representation, region = self.represent(network, image), region_of(batch)
         for unit in self.features:
             representation.check_unit(unit, "features")
             objective = ClippedActivation(representation, unit, region)

@@ -6,14 +6,15 @@ from torch import Tensor, nn
 
 from attacks.constraints import Constraint, Number, Region
 from attacks.objectives import Objective
-from callbacks.synthesis.base import Plan, Plans, Synthesis, at_least_0
+from callbacks.synthesis.base import Plan, Plans, at_least_0
 from callbacks.synthesis.masks import Place, check_places, square_at
 from callbacks.synthesis.objectives import Activation, Inside, KeepOutside, activations
 from callbacks.synthesis.painting import Painting
-from callbacks.synthesis.representation import Representation, region_of
+from callbacks.synthesis.representation import region_of
+from callbacks.synthesis.representation_task import RepresentationTask
 
 
-class FeaturePainting(Synthesis):
+class FeaturePainting(RepresentationTask):
     """Paints features into an image, each where its mask says (Santurkar et al. 2019, eq. 5).
 
     One after the other maximises 0.1 R(x')_k - weight * mean((x - x')^2 (1 - m)), where x is what became of the feature
@@ -31,7 +32,6 @@ class FeaturePainting(Synthesis):
         size: height and width of the squares, in pixels; at most half the image is covered in each direction.
         weight: lambda of eq. 5.
         exact: no pixel outside the mask moves at all, in place of the penalty.
-        layer: the layer whose input is the representation, by its name in the network; found if not given.
 
     Raises:
         ValueError: on a setting out of its range.
@@ -49,7 +49,6 @@ class FeaturePainting(Synthesis):
         size: int | tuple[int, int] = 100,
         weight: float = 90.0,
         exact: bool = False,
-        layer: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(constraint, steps, step_size, **kwargs)
@@ -62,11 +61,11 @@ class FeaturePainting(Synthesis):
         if min(self.size) < 1:
             raise ValueError(f"size={size}: must be 1 pixel or more")
         self.features, self.places, self.weight = features, places, at_least_0(weight, "weight")
-        self.exact, self.layer = exact, layer
+        self.exact = exact
 
     def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Plans:
         image = batch["image"]
-        representation, masks = Representation(network, image, self.layer), self._masks(batch)
+        representation, masks = self.represent(network, image), self._masks(batch)
         for unit in self.features:
             representation.check_unit(unit, "features")
         for number, (unit, mask) in enumerate(zip(self.features, masks, strict=True), start=1):

@@ -8,15 +8,16 @@ from torch import Tensor, nn
 
 from attacks import undisturbed
 from attacks.constraints import Constraint, Number
-from callbacks.synthesis.base import Plan, Plans, Synthesis
+from callbacks.synthesis.base import Plan, Plans
 from callbacks.synthesis.callback import above_0, spread
 from callbacks.synthesis.objectives import Activation, activations
 from callbacks.synthesis.painting import Painting
 from callbacks.synthesis.representation import Representation, pooled, region_of
+from callbacks.synthesis.representation_task import RepresentationTask
 from callbacks.synthesis.starts import Start, check_start, without_image
 
 
-class FeatureVisualization(Synthesis):
+class FeatureVisualization(RepresentationTask):
     """Paints what raises a unit of the representation (Engstrom et al. 2019, eq. 4): maximises R(x')_i.
 
     Of a segmentation network's dense representation the mean over its pixels, or over those of the batch's `mask`.
@@ -31,7 +32,6 @@ class FeatureVisualization(Synthesis):
             more `samples` than one are of use.
         most: how many images stand beside; none costs no look at the data set.
         among: how many images of the data set are ranked, spread evenly; each costs a forward pass, every time.
-        layer: the layer whose input is the representation, by its name in the network; found if not given.
         samples: how many validation samples, spread evenly over the set, or their indices.
 
     Raises:
@@ -49,13 +49,12 @@ class FeatureVisualization(Synthesis):
         start: Start = "noise",
         most: int = 3,
         among: int = 256,
-        layer: str | None = None,
         samples: int | list[int] = 1,
         **kwargs: Any,
     ) -> None:
-        super().__init__(constraint, steps, step_size, samples, **kwargs)
+        super().__init__(constraint, steps, step_size, samples=samples, **kwargs)
         self.features = distinct(features) if isinstance(features, list) else above_0(features, "features")
-        self.start, self.layer = check_start(start), layer
+        self.start = check_start(start)
         if most < 0 or among < 2 * most:
             raise ValueError(f"most={most}: between 0 and half of among={among}")
         self.most, self.among = most, among
@@ -63,7 +62,7 @@ class FeatureVisualization(Synthesis):
 
     def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Plans:
         image = batch["image"]
-        representation, region = Representation(network, image, self.layer), region_of(batch)
+        representation, region = self.represent(network, image), region_of(batch)
         start = image if self.start == "image" else without_image(self.start, image, seed)
         for unit in self._units(representation):
             beside = {
@@ -81,7 +80,7 @@ class FeatureVisualization(Synthesis):
         if not self.most:
             return
         with undisturbed(network):
-            representation = Representation(network, _image(data, 0, network), self.layer)
+            representation = self.represent(network, _image(data, 0, network))
             units = self._units(representation)
             order = ranking(representation, data, units, self.among).T.tolist()
         self._beside = {

@@ -158,8 +158,8 @@ def settings(task: Any) -> dict[str, Any]:
 
     Choices that are left at their default go without saying, numbers do not.
     """
-    told = {name: _plain(getattr(task, name)) for name in _arguments(type(task)) if hasattr(task, name)}
-    defaults = {name: parameter.default for name, parameter in signature(type(task)).parameters.items()}
+    defaults = _defaults(type(task))
+    told = {name: _plain(getattr(task, name)) for name in defaults if hasattr(task, name)}
     return {
         name: value
         for name, value in told.items()
@@ -167,9 +167,12 @@ def settings(task: Any) -> dict[str, Any]:
     }
 
 
-def _arguments(task: type) -> list[str]:
+def _defaults(task: type) -> dict[str, Any]:
+    """The arguments of a task's constructor, those that it hands on to its base classes included."""
     left_out = ("samples", "every_n_epochs", "frames", "judge")
-    return [name for name in signature(task).parameters if name not in left_out]
+    own = [signature(each.__init__).parameters for each in task.__mro__]  # type: ignore[misc]
+    found = {name: parameter.default for parameters in reversed(own) for name, parameter in parameters.items()}
+    return {name: found[name] for parameters in own for name in parameters if name not in left_out}
 
 
 def _plain(value: Any) -> Any:

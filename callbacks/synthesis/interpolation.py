@@ -6,14 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from attacks.constraints import Constraint, Number
-from callbacks.synthesis.base import Plan, Plans, Synthesis
+from callbacks.synthesis.base import Plan, Plans
 from callbacks.synthesis.inversion import distances, other_of
 from callbacks.synthesis.objectives import MatchRepresentation
 from callbacks.synthesis.painting import Painting
-from callbacks.synthesis.representation import Representation, region_of
+from callbacks.synthesis.representation import region_of
+from callbacks.synthesis.representation_task import RepresentationTask
 
 
-class Interpolation(Synthesis):
+class Interpolation(RepresentationTask):
     """Paints images whose representations lie on the line between those of two images.
 
     Engstrom et al. 2019, eq. 6: for each l from 0 to 1 minimises ||R(x') - R*||_2 / ||R*||_2, where
@@ -26,7 +27,6 @@ class Interpolation(Synthesis):
 
     Args:
         points: how many values of l, evenly from 0 to 1; 2 or more.
-        layer: the layer whose input is the representation, by its name in the network; found if not given.
 
     Raises:
         ValueError: if there are fewer than 2 points.
@@ -41,18 +41,17 @@ class Interpolation(Synthesis):
         steps: int = 10_000,
         step_size: Number = 1.0,
         points: int = 10,
-        layer: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(constraint, steps, step_size, **kwargs)
         if points < 2:
             raise ValueError(f"points={points}: 2 or more, the two images included")
-        self.points, self.layer = points, layer
+        self.points = points
         self._wanted: list[tuple[float, Tensor]] = []
 
     def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Plans:
         first, second = batch["image"], other_of(batch)
-        representation, region = Representation(network, first, self.layer), region_of(batch)
+        representation, region = self.represent(network, first), region_of(batch)
         with torch.no_grad():
             begin, end = representation(first)[0], representation(second)[0]
         digits = max(2, len(str(self.points)))

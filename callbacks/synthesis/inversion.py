@@ -7,15 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from attacks.constraints import Constraint, Number
-from callbacks.synthesis.base import Class, Plan, Plans, Synthesis, labels_of
+from callbacks.synthesis.base import Class, Plan, Plans, labels_of
 from callbacks.synthesis.objectives import MatchRepresentation
 from callbacks.synthesis.painting import Painting
-from callbacks.synthesis.representation import Representation, region_of
+from callbacks.synthesis.representation import region_of
+from callbacks.synthesis.representation_task import RepresentationTask
 from callbacks.synthesis.scores import judge_distances, likeness
 from callbacks.synthesis.starts import Start, check_start, without_image
 
 
-class Inversion(Synthesis):
+class Inversion(RepresentationTask):
     """Paints an image whose representation is that of the original (Engstrom et al. 2019, eq. 5).
 
     Minimises ||R(x') - R(x)||_2 / ||R(x)||_2. What a robust network represents alike looks alike; of a standard one,
@@ -30,7 +31,6 @@ class Inversion(Synthesis):
     Args:
         start: `noise`, `grey`, or `image`: another of the samples, `other` in a batch.
         inside: the class, by number or name, whose pixels count, by the labels; an image without it stays its start.
-        layer: the layer whose input is the representation, by its name in the network; found if not given.
 
     Raises:
         ValueError: on a start that is none.
@@ -45,16 +45,15 @@ class Inversion(Synthesis):
         step_size: Number = 1.0,
         start: Start = "noise",
         inside: Class | None = None,
-        layer: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(constraint, steps, step_size, **kwargs)
-        self.start, self.inside, self.layer = check_start(start), inside, layer
+        self.start, self.inside = check_start(start), inside
         self.pairs = start == "image"
 
     def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Plans:
         image = batch["image"]
-        representation = Representation(network, image, self.layer)
+        representation = self.represent(network, image)
         with torch.no_grad():
             target, _ = representation(image)
         objective = MatchRepresentation(representation, target, self._region(network, batch, target))

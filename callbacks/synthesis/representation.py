@@ -21,13 +21,16 @@ class Representation:
         image: `(B, 3, H, W)`; one of them is shown to the network, to find the layer.
         layer: the layer whose input it is, by the name that the network has for it, such as `model.fc`; found where it
             is not given.
+        fake_relu: the gradient passes the ReLU that makes the representation as if it were none, so that a unit that is
+            0 everywhere has one, as in the code of Engstrom et al. 2019.
 
     Raises:
-        ValueError: if there is no such layer, or none is found.
+        ValueError: if there is no such layer, or none is found; if no `nn.ReLU` makes the representation.
     """
 
-    def __init__(self, network: nn.Module, image: Tensor, layer: str | None = None) -> None:
+    def __init__(self, network: nn.Module, image: Tensor, layer: str | None = None, fake_relu: bool = False) -> None:
         self.network = network
+        self._relu: tuple[nn.Module, int] | None = None
         self.name = _found(network, image[:1]) if layer is None else _named(network, layer)
         self.layer = network.get_submodule(self.name)
         with torch.no_grad():
@@ -35,14 +38,18 @@ class Representation:
         if len(shape) not in (2, 4):
             raise ValueError(f"layer={self.name}: sees {tuple(shape)}, no (B, K) or (B, K, h, w); name another layer")
         self.units = shape[1]
+        if fake_relu:
+            self._relu = self._last_relu(image[:1])
 
     def __call__(self, image: Tensor) -> tuple[Tensor, Tensor]:
         seen: list[Tensor] = []
-        handle = self.layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        handles = [self.layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))]
+        handles += _passing(*self._relu) if self._relu else []
         try:
             logits = logits_of(self.network(image))
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
         if not seen:
             raise ValueError(f"layer={self.name}: the network does not use it; name another layer")
         return seen[-1], logits
@@ -58,6 +65,41 @@ class Representation:
         if not _is_linear_map(self.layer):
             raise ValueError(f"layer={self.name}: is no linear map of each unit; name a linear layer")
         return self.layer.weight.detach().flatten(1)  # type: ignore[operator]
+
+    def _last_relu(self, image: Tensor) -> tuple[nn.Module, int]:
+        """The ReLU whose output the representation is, or the mean of that over pixels, and which of its calls."""
+        calls: list[tuple[nn.Module, Tensor]] = []
+        handles = [
+            module.register_forward_hook(lambda relu, _, output: calls.append((relu, output.clone())))
+            for module in self.network.modules()
+            if isinstance(module, nn.ReLU)
+        ]
+        try:
+            with torch.no_grad():
+                found, _ = self(image)
+        finally:
+            for handle in handles:
+                handle.remove()
+        for place in reversed(range(len(calls))):
+            relu, output = calls[place]
+            made = output.mean((2, 3)) if output.ndim > found.ndim else output
+            if made.shape == found.shape and torch.allclose(made, found, atol=1e-5, rtol=1e-3):
+                return relu, sum(each is relu for each, _ in calls[: place + 1])
+        raise ValueError(f"fake_relu: no nn.ReLU makes the representation ({self.name}); leave it out")
+
+
+def _passing(relu: nn.Module, call: int) -> list[Any]:
+    """Hooks by which the gradient passes one of a ReLU's calls as if it were none."""
+    inputs: list[Tensor] = []
+
+    def before(_: nn.Module, given: tuple[Tensor]) -> Tensor | None:
+        inputs.append(given[0])
+        return given[0].clone() if len(inputs) == call else None  # it may work in place
+
+    def after(_: nn.Module, __: tuple[Tensor], output: Tensor) -> Tensor:
+        return inputs[-1] + (output - inputs[-1]).detach() if len(inputs) == call else output
+
+    return [relu.register_forward_pre_hook(before), relu.register_forward_hook(after)]
 
 
 def pooled(representation: Tensor, region: Tensor | None = None) -> Tensor:

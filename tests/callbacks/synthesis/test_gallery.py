@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from attacks import L2, Box
-from callbacks import Generation, LargeEps
+from callbacks import Generation, Inversion, LargeEps
 from callbacks.synthesis.gallery import Exhibition, collect, epochs_of, settings
 from callbacks.synthesis.painting import Painting
 from reports.paintings import read_task
@@ -106,6 +106,9 @@ def test_settings_are_what_the_task_was_told():
     assert (told["steps"], told["step_size"]) == (40, 8 / 255)
     assert set(told) == {"constraint", "steps", "step_size", "targets"}
     assert settings(LargeEps(L2(1), targets=[2]))["targets"] == [2]
+    told = settings(Inversion(layer="fc", fake_relu=True))
+    assert told["layer"] == "fc" and told["fake_relu"] and list(told)[:3] == ["constraint", "steps", "step_size"]
+    assert set(settings(Inversion())) == {"constraint", "steps", "step_size"}, "what is not chosen goes without saying"
 
 
 @pytest.mark.parametrize("content", [b"", b"text", None, {"state_dict": {}}, {"loops": 3}])

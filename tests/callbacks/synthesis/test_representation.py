@@ -4,7 +4,7 @@ from networks import linear, uniform
 from one_line import one_line
 from torch import nn
 
-from callbacks.synthesis.representation import Representation, pooled
+from callbacks.synthesis.representation import Representation, pooled, region_of
 from lightning_modules import Network
 
 
@@ -67,3 +67,51 @@ def test_the_mean_over_a_region_counts_its_pixels_alone():
     assert pooled(representation, region).item() == pytest.approx((0 + 1 + 2 / 4) / 2.25)
     assert pooled(representation).item() == 7.5
     assert torch.equal(pooled(representation.flatten(1)), representation.flatten(1))
+
+
+class Twice(nn.Module):
+    """One ReLU, in place, that is called twice; the representation is what comes of the second."""
+
+    def __init__(self):
+        super().__init__()
+        self.relu, self.fc = nn.ReLU(inplace=True), nn.Linear(12, 2)
+
+    def forward(self, image):
+        first = self.relu(image.flatten(1) - 0.5)
+        return self.fc(self.relu(first - 0.1))
+
+
+def test_the_gradient_passes_the_last_relu_alone_as_if_it_were_none():
+    network, image = Twice().double(), uniform(2, 3, 2, 2).requires_grad_()
+    plain, fake = Representation(network, image), Representation(network, image, fake_relu=True)
+    assert all(torch.equal(a, b) for a, b in zip(plain(image), fake(image), strict=True))
+    for representation, threshold in ((plain, 0.6), (fake, 0.5)):
+        (gradient,) = torch.autograd.grad(representation(image)[0].sum(), image)
+        assert torch.equal(gradient, (image > threshold).double())
+    assert not network.relu._forward_hooks and not network.relu._forward_pre_hooks
+
+
+@pytest.mark.parametrize(("name", "call"), [("resnet_small", 2), ("fcn_small", 1), ("resnet50", 3)])
+def test_the_last_relu_is_found(name, call):
+    network, image = Network(name, num_classes=6).eval(), torch.rand(1, 3, 64, 64)
+    representation = Representation(network, image, fake_relu=True)
+    assert representation._relu[1] == call
+    assert torch.equal(representation(image)[0], Representation(network, image)(image)[0])
+
+
+@pytest.mark.parametrize("name", ["vit_b_16", "mobilenet_v3_small"])
+def test_where_no_relu_makes_the_representation_it_is_told(name):
+    network, image = Network(name, num_classes=6).eval(), torch.rand(1, 3, 224, 224)
+    with pytest.raises(ValueError, match=one_line("fake_relu: no nn.ReLU makes the representation", "leave it out")):
+        Representation(network, image, fake_relu=True)
+
+
+def test_a_mask_must_fit_its_image():
+    image, mask = uniform(2, 3, 4, 4), torch.ones(2, 1, 4, 4, dtype=torch.bool)
+    assert region_of({"image": image}) is None
+    assert region_of({"image": image, "mask": mask}) is mask
+    with pytest.raises(ValueError, match=one_line("a mask is 4 x 3, and its image 4 x 4 pixels")):
+        region_of({"image": image, "mask": mask[..., 1:]})
+    mask[1] = False
+    with pytest.raises(ValueError, match=one_line("a mask has no pixel inside")):
+        region_of({"image": image, "mask": mask})
