@@ -47,13 +47,17 @@ def likeness(painting: Painting, judge: nn.Module | None = None) -> dict[str, Te
     Inside the hole, or where there is none, of the whole image. The last is `LPIPS` by the judge's feature maps; it is
     left out where the judge has none.
     """
-    scores: dict[str, Tensor] = {}
-    for name, image in (("", painting.result), ("_start", painting.start)):
-        scores[f"psnr{name}"] = psnr(image, painting.original, painting.hole)
-        if min(image.shape[2:]) >= SMALLEST:
-            scores[f"ssim{name}"] = ssim(image, painting.original, painting.hole)
-        if judge is not None:
-            scores |= _lpips(judge, image, painting.original, painting.hole, name)
+    original, hole = painting.original, painting.hole
+    pictures = {"": painting.result, "_start": painting.start}
+    scores = {f"psnr{name}": psnr(image, original, hole) for name, image in pictures.items()}
+    if min(original.shape[2:]) >= SMALLEST:
+        scores |= {f"ssim{name}": ssim(image, original, hole) for name, image in pictures.items()}
+    if judge is not None:
+        with undisturbed(judge), torch.no_grad():
+            original = _for(judge, original)
+            layers = feature_maps(_on(judge, original), original)
+            for name, image in pictures.items() if layers else ():
+                scores[f"unweighted_lpips{name}"] = LPIPS(judge, original, layers)(_for(judge, image), original, hole)
     return scores
 
 
@@ -144,13 +148,6 @@ def check_judge(judge: nn.Module, image: Tensor, wanted: Tensor | None, logits: 
     if wanted is not None and (seen.shape[1], seen.shape[2:]) != (logits.shape[1], logits.shape[2:]):
         theirs, ours = _kind(seen), _kind(logits)
         raise ValueError(f"judge: tells {theirs} apart, and the network {ours}; a judge is trained on the same labels")
-
-
-def _lpips(judge: nn.Module, image: Tensor, original: Tensor, hole: Tensor | None, name: str) -> dict[str, Tensor]:
-    with undisturbed(judge), torch.no_grad():
-        judge, image, original = _on(judge, image), _for(judge, image), _for(judge, original)
-        layers = feature_maps(judge, original)
-        return {f"unweighted_lpips{name}": LPIPS(judge, original, layers)(image, original, hole)} if layers else {}
 
 
 def _kind(logits: Tensor) -> str:
