@@ -1,6 +1,7 @@
 """A trained network to work with outside of training: that of a run, or one by its name with its weights."""
 
 import difflib
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -68,9 +69,9 @@ def of_run(given: str, option: str = "--run") -> Trained:
         NetworkError: if the checkpoint is broken, or of another network. Nothing in it is executed.
     """
     path = path_of(given)
-    run = path if path.is_dir() else path.resolve().parent.parent
-    if not path.exists():
+    if not os.path.exists(path):
         raise UserError(f"{option} {given}: no such run{_near(path)}")
+    run = path if path.is_dir() else path.resolve().parent.parent
     if not (run / FILE).is_file():
         remedy = "give the folder of a run, or a checkpoint in one; weights alone go with --network.name"
         raise UserError(f"{option} {given}: no run: there is no {run / FILE}; {remedy}")

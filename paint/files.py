@@ -70,7 +70,7 @@ def pictures_in(images: Path, out: Path) -> tuple[list[Picture], dict[str, str]]
     Raises:
         DataError: if there are none, or two have one name but for their endings, or that is the folder of the results.
     """
-    if out.resolve() == images.resolve():
+    if os.path.realpath(out) == os.path.realpath(images):
         raise DataError(f"--out {out}: these are the pictures; name another folder")
     found = _by_name(images, {*image_endings(), *UNREADABLE}, out)
     if not found:
@@ -204,11 +204,11 @@ def _by_name(given: Path, endings: Collection[str], out: Path | None = None) -> 
     """Files by their path below a folder, without its ending, in order; a file alone by its name."""
     if not given.is_dir():
         return {given.stem: given} if given.exists() else {}
-    left_out = None if out is None else out.resolve()
+    left_out = None if out is None else Path(os.path.realpath(out))
     found: dict[str, Path] = {}
     for below in files_below(given, endings):
         path, name = given / below, os.path.splitext(below)[0]
-        if left_out is not None and left_out in path.resolve().parents:
+        if left_out is not None and left_out in Path(os.path.realpath(path)).parents:
             continue
         if name in found:
             known = [each for each in (found[name], path) if each.suffix.lower() not in UNREADABLE]

@@ -37,6 +37,15 @@ class Result:
     seen: dict[str, float]
     scores: dict[str, float | None]
 
+    def __post_init__(self) -> None:
+        numbers = {**self.seen, **{name: value for name, value in self.scores.items() if value is not None}}
+        _look(self.variant, str)
+        _look(numbers, dict, float)
+        for names in (self.files, self.small):
+            _look(names, list, str)
+        if not self.files:
+            raise TypeError("no files")
+
 
 @dataclass
 class Entry:
@@ -46,6 +55,12 @@ class Entry:
     size: list[int]
     sources: dict[str, Any]
     painted: dict[str, list[Result]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _look(self.sources, dict)
+        _look(self.painted, dict, list)
+        for run, painted in self.painted.items():
+            self.painted[run] = [each if isinstance(each, Result) else Result(**each) for each in painted]
 
 
 @dataclass
@@ -80,7 +95,10 @@ class Record:
             raise UserError(f"--out {self.out}: is a file; name a folder")
         try:
             content = json.loads((self.out / FILE).read_bytes())
-            settings, pictures = content["settings"], {key: _entry(each) for key, each in content["pictures"].items()}
+            settings, pictures = (
+                content["settings"],
+                {name: Entry(**each) for name, each in content["pictures"].items()},
+            )
             differ = [key for key in sorted({*settings, *self.settings}) if settings.get(key) != self.settings.get(key)]
         except FileNotFoundError:
             raise UserError(f"--out {self.out}: holds other things than paintings; name a new folder") from None
@@ -226,6 +244,8 @@ class Record:
         return Path(self.out, SMALL, folder, *folders, f"{file}.png")
 
 
-def _entry(content: dict[str, Any]) -> Entry:
-    painted = {run: [Result(**each) for each in results] for run, results in content["painted"].items()}
-    return Entry(**{**content, "painted": painted})
+def _look(value: Any, kind: type, of: type = object) -> None:
+    """Raises TypeError if a value of `paint.json` is of another kind, or holds others."""
+    values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if not isinstance(value, kind) or not all(isinstance(each, of) for each in values):
+        raise TypeError(value)
