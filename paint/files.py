@@ -68,8 +68,10 @@ def pictures_in(images: Path, out: Path) -> tuple[list[Picture], dict[str, str]]
         out: a folder that is left out.
 
     Raises:
-        DataError: if there are none, or two have one name but for their endings.
+        DataError: if there are none, or two have one name but for their endings, or that is the folder of the results.
     """
+    if out.resolve() == images.resolve():
+        raise DataError(f"--out {out}: these are the pictures; name another folder")
     found = _by_name(images, {*image_endings(), *UNREADABLE}, out)
     if not found:
         raise DataError(f"--images {images}: {'no pictures in it' if images.is_dir() else 'no such file or folder'}")

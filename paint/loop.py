@@ -1,10 +1,10 @@
 """The loop of `paint`: pictures of one working size in batches, through a network."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.utils.data import Dataset
@@ -17,6 +17,8 @@ from paint.files import Picture, Sample, Side, read_sample, why
 from paint.progress import Bars
 from paint.record import Record
 from trained_network import Size, Trained
+
+T = TypeVar("T")
 
 MULTIPLES = (8, 16, 32, 64)
 """What the sides may have to be multiples of, for a network that takes no others."""
@@ -53,19 +55,12 @@ class Painter:
         self.task.folder, self.task.training_images = self.trained.folder, self.trained.training_images
 
     def first_look(self, pictures: list[Picture]) -> None:
-        """Show the network pictures until it takes one.
+        """Show the network pictures until it takes one; then it is known how many classes there are.
 
         Raises:
             UserError: if it takes none.
         """
-        for picture in pictures:
-            try:
-                self.fitting(picture)
-            except ValueError as error:
-                if picture is pictures[-1]:
-                    raise UserError(str(error)) from error
-            else:
-                break
+        self._first(pictures, self.fitting)
         known = len(self.trained.classes) == self.outputs
         self.task.classes = self.trained.classes = self.trained.classes if known else []
 
@@ -73,22 +68,17 @@ class Painter:
         """Look whether the task can be painted, with the first picture that can be read and what belongs to it.
 
         Raises:
-            UserError: if it cannot.
+            UserError: if it cannot, or none can be read.
         """
-        for picture in pictures:
-            try:
-                sample = self._read(picture)
-            except (ValueError, OSError):
-                continue  # told when its turn comes
-            label = sample.tensors.get("label")
-            if label is not None and (label.ndim > 0) != self.dense:
-                kinds = ("one class for each image", "a class for each pixel")
-                raise UserError(f"--labels: say {kinds[label.ndim > 0]}, and {self.name} says {kinds[self.dense]}")
-            try:
-                self.task.check(self.network, self._batch([sample]))
-            except ValueError as error:
-                raise UserError(f"{type(self.task).__name__}: {error}") from error
-            return
+        sample = self._first(pictures, self._read)
+        label = sample.tensors.get("label")
+        if label is not None and (label.ndim > 0) != self.dense:
+            kinds = ("one class for each image", "a class for each pixel")
+            raise UserError(f"--labels: say {kinds[label.ndim > 0]}, and {self.name} says {kinds[self.dense]}")
+        try:
+            self.task.check(self.network, self._batch([sample]))
+        except ValueError as error:
+            raise UserError(f"{type(self.task).__name__}: {error}") from error
 
     def paint(self, pictures: list[Picture], batch_size: int, record: Record, bars: Bars) -> None:
         """Paint what is not done yet; what cannot be painted is told and left out."""
@@ -142,6 +132,17 @@ class Painter:
             self.outputs, self.dense = logits.shape[1], logits.ndim > 2
             return size
         return reason
+
+    @staticmethod
+    def _first(pictures: list[Picture], look: Callable[[Picture], T]) -> T:
+        """What is found of the first picture with which that goes; the others are told when their turn comes."""
+        reasons = []
+        for picture in pictures:
+            try:
+                return look(picture)
+            except (ValueError, OSError) as error:
+                reasons.append(why(error))
+        raise UserError(nothing(reasons))
 
     def _groups(self, pictures: list[Picture], batch_size: int, record: Record, bars: Bars) -> Iterator[list[Picture]]:
         """Batches of one size: always the same ones, whatever of them is done."""
@@ -212,6 +213,11 @@ class Readable(Dataset[dict[str, Any]]):
     def _read(self, picture: Picture) -> torch.Tensor:
         alone = Picture(picture.name, picture.path, picture.size)
         return read_sample(alone, self.painter.fitting(picture), 0, [], 0).tensors["image"]
+
+
+def nothing(reasons: list[str]) -> str:
+    """That nothing can be painted, and why."""
+    return f"none of the {len(reasons)} pictures can be painted: {reasons[0]}"
 
 
 def _skip(picture: Picture, reason: str, record: Record, bars: Bars) -> None:
