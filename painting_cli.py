@@ -35,7 +35,7 @@ on where it stopped. Exit status 1: some pictures were skipped; 2: a mistake, an
 
 ELSEWHERE = {
     "samples": "all pictures of --images are painted; --samples 8 takes validation samples of the run",
-    "every_n_epochs": "there are no epochs here",
+    "every_n_epochs": "there are no epochs here; leave it out",
     "judge": "give the network's run as --judge",
 }
 """Settings of tasks that make no sense here, and why."""
@@ -90,7 +90,7 @@ def _task(args: list[str]) -> type[PictureCallback]:
     for argument in args:
         setting = argument.partition("=")[0].removeprefix("--task.")
         if argument.startswith("--task.") and setting in ELSEWHERE:
-            raise UserError(f"--task.{setting}: {ELSEWHERE[setting]}; leave it out")
+            raise UserError(f"--task.{setting}: {ELSEWHERE[setting]}")
     return task
 
 
