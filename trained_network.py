@@ -131,19 +131,19 @@ def _network(config: Mapping[str, Any], file: Path) -> nn.Module:
     options = section.get("init_args") if isinstance(section, dict) else None
     if isinstance(options, dict) and section["class_path"] == "lightning_modules.Network":
         section = section | {"init_args": options | {"weights": None, "backbone_weights": None}}
-    return _made(nn.Module, "network", section, file)
+    return _made(nn.Module, "model.network", section, file)
 
 
-def _made(kind: type, name: str, section: Any, file: Path) -> Any:
+def _made(kind: type, place: str, section: Any, file: Path) -> Any:
     """What a section of a config describes."""
     if not section:
-        raise UserError(f"{file}: says no {name}")
-    parser = Parser()
+        raise UserError(f"{file}: says no {place}")
+    parser, name = Parser(), place.rpartition(".")[2]
     parser.add_argument(f"--{name}", type=kind, required=True)
     try:
         return parser.instantiate(parser.parse_object({name: section}))[name]
     except (UserError, ValueError, TypeError) as error:
-        raise UserError(f"{file}: {deepest(str(error))}") from error
+        raise UserError(f"{file}: {place}: {deepest(str(error)).removeprefix(f'{name}: ')}") from error
 
 
 def _classes(weights: Path) -> list[str]:
