@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 from jsonargparse import Namespace
-from jsonargparse.typing import NonNegativeInt, PositiveInt
+from jsonargparse.typing import PositiveInt
 
 import attacks  # noqa: F401  importing a room lets its classes be called by their short names
 from callbacks import PictureCallback, Synthesis
@@ -21,7 +21,7 @@ from datamodules import DataError
 from datamodules.files import path_of
 from lightning_modules import Network, NetworkError
 from paint.files import Picture, class_number, pictures_in, why, with_classes, with_files, with_next
-from paint.loop import Painter
+from paint.loop import Painter, nothing
 from paint.progress import Bars
 from paint.record import FILE, Record
 from reports.table import say
@@ -52,15 +52,18 @@ def main(args: list[str]) -> None:
         config = parser.parse_args(args if task is None else args[1:])
         assert task is not None  # or the help has ended this
         check_nulls(config, task=task)
-        painters = _painters(parser, config)
+        judge = _judge(config, task)
+        painters = [_painter(each, parser, config, task, judge) for each in _networks(config)]
         pictures, skipped = _pictures(config, painters[0].task.pairs)
+        if not pictures:
+            raise UserError(nothing([*skipped.values()]))
         for painter in painters:
             painter.first_look(pictures)
             for picture in pictures:
                 if isinstance(picture.label, str | int):
                     class_number(picture.label, painter.trained.classes, painter.outputs)
             painter.check(pictures)
-        record = _record(config, task, painters, skipped)
+        record = _record(config, task, painters, judge, skipped)
         record.go_on()
         record.write()
         try:
@@ -92,7 +95,9 @@ def _parser(task: type[PictureCallback] | None) -> Parser:
     parser = Parser(prog=f"cli.py paint {task.__name__ if task else 'TASK'}", description=DESCRIPTION)
     parser.add_argument("--images", type=str, required=task is not None, help="A folder of pictures, or one of them.")
     parser.add_argument("--run", type=str, action="append", help="A run, or a checkpoint in one; several side by side.")
-    parser.add_argument("--network", type=Network | None, help="A network by its name, with weights of its own.")
+    parser.add_argument(
+        "--network", type=Network | None, help="A network by name: --network.name, .num_classes, .weights."
+    )
     parser.add_argument("--out", type=str, default="painted", help="The folder of the results.")
     parser.add_argument("--masks", type=str, help="Where to paint, in white: files of the pictures' names, or one.")
     parser.add_argument("--labels", type=str, help="Label maps of the pictures' names; or JSON {picture: class}.")
@@ -100,7 +105,7 @@ def _parser(task: type[PictureCallback] | None) -> Parser:
     parser.add_argument("--judge", type=str, help="A run whose network scores what it sees in the results.")
     parser.add_argument(
         "--size",
-        type=NonNegativeInt | Literal["full"] | None,
+        type=str,
         help="Short side while it is painted, in pixels; by default that of the run's evaluation. full: as it is.",
     )
     parser.add_argument("--batch_size", type=PositiveInt, default=8, help="Pictures of one size at a time.")
@@ -120,36 +125,49 @@ def _tasks() -> list[str]:
     return [each.__name__ for each in kinds if not inspect.isabstract(each)]
 
 
-def _painters(parser: Parser, config: Namespace) -> list[Painter]:
-    device = _device(config.device)
-    trained = [of_run(run) for run in config.run or []]
+def _networks(config: Namespace) -> list[Trained]:
+    """The networks that paint, by names that differ: a second `a` is `a-2`."""
+    found = [of_run(run) for run in config.run or []]
     if config.network is not None:
-        trained.append(by_name(config.network.init_args, config.seed))
-    if not trained:
+        found.append(by_name(config.network.init_args, config.seed))
+    if not found:
         raise UserError("paint: no network; give --run RUN, or --network.name, .num_classes and .weights")
-    judge = None if config.judge is None else of_run(config.judge, "--judge").network.to(device)
-    painters = []
-    for each in _named_apart(trained):
-        try:
-            task = parser.instantiate(Namespace(task=config.task)).task
-        except (ValueError, TypeError) as error:
-            raise UserError(deepest(str(error))) from error
-        if judge is not None and not isinstance(task, Synthesis):
-            raise UserError(f"--judge: {type(task).__name__} has no scores; leave it out")
-        task.judge = judge
-        size: Size = each.size if config.size is None else None if config.size in (0, "full") else config.size
-        painters.append(Painter(each, task, size, device, config.seed))
-    return painters
-
-
-def _named_apart(trained: list[Trained]) -> list[Trained]:
-    """Networks whose names differ: the second `a` becomes `a-2`."""
     names: list[str] = []
-    for each in trained:
+    for each in found:
         same = sum(name == each.name for name in names)
         names.append(each.name)
         each.name += f"-{same + 1}" if same else ""
-    return trained
+    return found
+
+
+def _judge(config: Namespace, task: type[PictureCallback]) -> Trained | None:
+    if config.judge is None:
+        return None
+    if not issubclass(task, Synthesis):
+        raise UserError(f"--judge: {task.__name__} has no scores; leave it out")
+    return of_run(config.judge, "--judge")
+
+
+def _painter(
+    trained: Trained, parser: Parser, config: Namespace, kind: type[PictureCallback], judge: Trained | None
+) -> Painter:
+    settings = config.get("task")  # there is none of a task without settings
+    try:
+        task: Any = kind() if settings is None else parser.instantiate(Namespace(task=settings)).task
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{kind.__name__}: {deepest(str(error))}") from error
+    device = _device(config.device)
+    if judge is not None:
+        task.judge = judge.network.to(device)
+    return Painter(trained, task, trained.size if config.size is None else _size(config.size), device, config.seed)
+
+
+def _size(given: str) -> Size:
+    if given in ("0", "full"):
+        return None
+    if not (given.isascii() and given.isdigit() and 0 < int(given[:9]) < 2**16):
+        raise UserError(f"--size {given}: is the short side in pixels, or full")
+    return int(given)
 
 
 def _device(name: str) -> torch.device:
@@ -174,20 +192,25 @@ def _pictures(config: Namespace, pairs: bool) -> tuple[list[Picture], dict[str, 
     return pictures, skipped
 
 
-def _record(config: Namespace, task: type, painters: list[Painter], skipped: dict[str, str]) -> Record:
+def _record(
+    config: Namespace, task: type, painters: list[Painter], judge: Trained | None, skipped: dict[str, str]
+) -> Record:
     settings = {name: config[name] for name in ("images", "masks", "labels", "others", "size", "seed")}
-    settings |= {"task": task.__name__, "arguments": plain(config.task)}
-    sources = {each.name: each.trained.source for each in painters}
-    settings["networks"] = {
-        name: {key: value for key, value in source.items() if key != "checkpoint"} for name, source in sources.items()
-    }
-    told = {"networks": sources, "device": str(painters[0].device)}
+    settings |= {"task": task.__name__, "arguments": plain(config.get("task"))}
+    settings["networks"] = {each.name: _weights(each.trained) for each in painters}
+    settings["judge"] = None if judge is None else _weights(judge)
+    sources = {each.name: each.trained.source | {"size": each.size} for each in painters}
+    told = {"networks": sources, "judge": judge and judge.source, "device": str(painters[0].device)}
     return Record(path_of(config.out), settings, told, list(sources), skipped=skipped)
 
 
+def _weights(trained: Trained) -> dict[str, Any]:
+    """What they are, wherever they lie."""
+    return {key: value for key, value in trained.source.items() if key != "checkpoint"}
+
+
 def _paint(painters: list[Painter], pictures: list[Picture], batch_size: int, record: Record) -> None:
-    steps = getattr(painters[0].task, "steps", None)
-    with Bars(len(pictures) * len(painters), steps) as bars, _exact():
+    with Bars(len(pictures) * len(painters)) as bars, _exact():
         for reason in record.skipped.values():
             bars.tell(f"skipped: {reason}")
         for painter in painters:

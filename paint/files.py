@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -67,8 +68,10 @@ def pictures_in(images: Path, out: Path) -> tuple[list[Picture], dict[str, str]]
         out: a folder that is left out.
 
     Raises:
-        DataError: if there are none, or two have one name but for their endings.
+        DataError: if there are none, or two have one name but for their endings, or that is the folder of the results.
     """
+    if out.resolve() == images.resolve():
+        raise DataError(f"--out {out}: these are the pictures; name another folder")
     found = _by_name(images, {*image_endings(), *UNREADABLE}, out)
     if not found:
         raise DataError(f"--images {images}: {'no pictures in it' if images.is_dir() else 'no such file or folder'}")
@@ -243,7 +246,7 @@ def _label_map(picture: Picture, path: Path, stored: Tensor, size: Side, outputs
     _check_size(picture, path, "label map")
     label = read_label_map(path, upright=True)
     check_labels(label, outputs, path)
-    return Resize(size)(stored, torch.from_numpy(label).byte())[1].long()
+    return Resize(size)(stored, torch.from_numpy(label.astype(np.uint8)))[1].long()
 
 
 def _check_size(picture: Picture, path: Path, what: str) -> None:

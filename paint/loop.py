@@ -1,20 +1,24 @@
 """The loop of `paint`: pictures of one working size in batches, through a network."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch.utils.data import Dataset
 
 from attacks.objectives import logits_of
-from callbacks import PictureCallback, Synthesis
+from callbacks import PictureCallback
 from command_line import UserError
 from lightning_modules.contract import look_at_logits
 from paint.files import Picture, Sample, Side, read_sample, why
 from paint.progress import Bars
 from paint.record import Record
 from trained_network import Size, Trained
+
+T = TypeVar("T")
 
 MULTIPLES = (8, 16, 32, 64)
 """What the sides may have to be multiples of, for a network that takes no others."""
@@ -51,19 +55,12 @@ class Painter:
         self.task.folder, self.task.training_images = self.trained.folder, self.trained.training_images
 
     def first_look(self, pictures: list[Picture]) -> None:
-        """Show the network pictures until it takes one.
+        """Show the network pictures until it takes one; then it is known how many classes there are.
 
         Raises:
             UserError: if it takes none.
         """
-        for picture in pictures:
-            try:
-                self.fitting(picture)
-            except ValueError as error:
-                if picture is pictures[-1]:
-                    raise UserError(str(error)) from error
-            else:
-                break
+        self._first(pictures, self.fitting)
         known = len(self.trained.classes) == self.outputs
         self.task.classes = self.trained.classes = self.trained.classes if known else []
 
@@ -71,27 +68,23 @@ class Painter:
         """Look whether the task can be painted, with the first picture that can be read and what belongs to it.
 
         Raises:
-            UserError: if it cannot.
+            UserError: if it cannot, or none can be read.
         """
-        for picture in pictures:
-            try:
-                sample = self._read(picture)
-            except (ValueError, OSError):
-                continue  # told when its turn comes
-            label = sample.tensors.get("label")
-            if label is not None and (label.ndim > 0) != self.dense:
-                kinds = ("one class for each image", "a class for each pixel")
-                raise UserError(f"--labels: say {kinds[label.ndim > 0]}, and {self.name} says {kinds[self.dense]}")
-            try:
-                self.task.check(self.network, self._batch([sample]))
-            except ValueError as error:
-                raise UserError(f"{type(self.task).__name__}: {error}") from error
-            return
+        sample = self._first(pictures, self._read)
+        label = sample.tensors.get("label")
+        if label is not None and (label.ndim > 0) != self.dense:
+            kinds = ("one class for each image", "a class for each pixel")
+            raise UserError(f"--labels: say {kinds[label.ndim > 0]}, and {self.name} says {kinds[self.dense]}")
+        try:
+            self.task.check(self.network, self._batch([sample]))
+        except ValueError as error:
+            raise UserError(f"{type(self.task).__name__}: {error}") from error
 
     def paint(self, pictures: list[Picture], batch_size: int, record: Record, bars: Bars) -> None:
         """Paint what is not done yet; what cannot be painted is told and left out."""
-        if isinstance(self.task, Synthesis):
-            self.task.tick = bars.tick
+        self.task.tick = bars.tick
+        if type(self.task).look_at is not PictureCallback.look_at:
+            self.task.look_at(Readable(self, pictures), self.network)
         for group in self._groups(pictures, batch_size, record, bars):
             samples = []
             for picture in group:
@@ -140,6 +133,17 @@ class Painter:
             return size
         return reason
 
+    @staticmethod
+    def _first(pictures: list[Picture], look: Callable[[Picture], T]) -> T:
+        """What is found of the first picture with which that goes; the others are told when their turn comes."""
+        reasons = []
+        for picture in pictures:
+            try:
+                return look(picture)
+            except (ValueError, OSError) as error:
+                reasons.append(why(error))
+        raise UserError(nothing(reasons))
+
     def _groups(self, pictures: list[Picture], batch_size: int, record: Record, bars: Bars) -> Iterator[list[Picture]]:
         """Batches of one size: always the same ones, whatever of them is done."""
         by_size: dict[Side, list[Picture]] = {}
@@ -165,6 +169,7 @@ class Painter:
 
     def _paint(self, samples: list[Sample], record: Record, bars: Bars) -> None:
         """Paint a batch; if that fails, its pictures one by one, so that the others come out."""
+        bars.begin(self.task.ticks)
         try:
             paintings = self.task.synthesize(self.network, self._batch(samples))
         except torch.OutOfMemoryError as error:
@@ -187,6 +192,32 @@ class Painter:
                 record.add(self.name, sample, paintings, i, self.trained.classes)
             except ValueError as error:
                 _skip(sample.picture, str(error), record, bars)
+
+
+class Readable(Dataset[dict[str, Any]]):
+    """The pictures that can be read, as the network gets them: samples of an `image` `(3, H, W)` each."""
+
+    def __init__(self, painter: Painter, pictures: list[Picture]) -> None:
+        self.painter, self.pictures = painter, []
+        for picture in pictures:
+            with suppress(ValueError, OSError):
+                self._read(picture)
+                self.pictures.append(picture)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"image": self._read(self.pictures[index])}
+
+    def _read(self, picture: Picture) -> torch.Tensor:
+        alone = Picture(picture.name, picture.path, picture.size)
+        return read_sample(alone, self.painter.fitting(picture), 0, [], 0).tensors["image"]
+
+
+def nothing(reasons: list[str]) -> str:
+    """That nothing can be painted, and why."""
+    return f"none of the {len(reasons)} pictures can be painted: {reasons[0]}"
 
 
 def _skip(picture: Picture, reason: str, record: Record, bars: Bars) -> None:

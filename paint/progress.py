@@ -12,15 +12,14 @@ class Bars:
 
     Args:
         pictures: how many there are to paint, by all networks together.
-        steps: how many of a painting; None where it has none.
     """
 
-    def __init__(self, pictures: int, steps: int | None) -> None:
+    def __init__(self, pictures: int) -> None:
         console = Console(stderr=True)
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         self.bars = Progress(*columns, console=console, disable=not sys.stderr.isatty())
         self.pictures = self.bars.add_task("pictures", total=pictures)
-        self.steps = None if steps is None else self.bars.add_task("steps", total=steps)
+        self.steps = self.bars.add_task("steps", total=None)
 
     def __enter__(self) -> "Bars":
         self.bars.start()
@@ -29,13 +28,13 @@ class Bars:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.bars.stop()
 
+    def begin(self, steps: int) -> None:
+        """A batch of so many steps begins; of 0, their number is not known."""
+        self.bars.reset(self.steps, total=steps or None)
+
     def tick(self, steps: int) -> None:
-        """So many steps are done; the next painting begins the bar anew."""
-        if self.steps is not None:
-            bar = self.bars.tasks[self.steps]
-            if bar.finished:
-                self.bars.reset(self.steps)
-            self.bars.advance(self.steps, steps)
+        """So many steps are done."""
+        self.bars.advance(self.steps, steps)
 
     def done(self, pictures: int = 1) -> None:
         """So many pictures need no more work."""

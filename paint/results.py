@@ -54,8 +54,10 @@ def result_of(painting: Painting, i: int, sample: Sample) -> Image.Image:
 
 def small_of(painting: Painting, i: int, sample: Sample) -> dict[str, Image.Image]:
     """What a contact sheet shows of a painting: the start, the result, and what stands beside it."""
-    found = {"start": picture(painting.start[i]), "result": result_of(painting, i, sample)}
-    return found | {kind: picture(images[i]) for kind, images in painting.beside.items()}
+    working, size = painting.original.shape[-2:], sample.stored.shape[-2:]
+    given = {"start": painting.start, **painting.beside}
+    found = {kind: picture(_scaled(images[i], working, size)) for kind, images in given.items()}
+    return found | {"result": result_of(painting, i, sample)}
 
 
 def seen_in(logits: Tensor, classes: list[str], most: int = 5) -> dict[str, float]:

@@ -9,7 +9,16 @@ import pytest
 import torch
 import yaml
 from checkpoints import MEAN, robustness
-from tiny_classification import write_cifar10, write_imagenet, write_mnist, write_sbd, write_svhn, write_usps
+from tiny_classification import (
+    write_cifar10,
+    write_imagenet,
+    write_mnist,
+    write_sbd,
+    write_svhn,
+    write_tiny_imagenet,
+    write_two_domains,
+    write_usps,
+)
 from tiny_data import write_camvid, write_coco, write_voc
 from torchvision import models
 
@@ -29,14 +38,16 @@ PHOTOGRAPHS = ["--data.crop", "32", "--data.resize", "32"]
 DATA = {
     "CIFAR10": (write_cifar10, []),
     "COCO": (write_coco, MAPS),
+    "ImageFolder": (write_two_domains, [*PHOTOGRAPHS, "--data.holdout", "0.5"]),
     "ImageNet": (write_imagenet, PHOTOGRAPHS),
     "MNIST": (write_mnist, []),
     "RestrictedImageNet": (write_imagenet, PHOTOGRAPHS),
     "SVHN": (write_svhn, []),
     "SegmentationFolder": (write_camvid, MAPS),
+    "TinyImageNet": (write_tiny_imagenet, PHOTOGRAPHS),
     "VOC": (write_voc, MAPS),
 }
-"""Who writes a data set, and what makes its images small."""
+"""Who writes a data set, and what makes its images small, and its parts large enough."""
 
 SMALL = [
     *("--trainer.accelerator", "cpu", "--trainer.logger", "false", "--trainer.limit_train_batches", "2"),

@@ -24,20 +24,23 @@ class Row:
 
 
 def contact_sheet(columns: Sequence[str], rows: Sequence[Row]) -> Image.Image:
-    """Rows of small pictures, on white, under the names of their columns."""
-    width, height = CELL + MARGIN, CELL + 2 * LINE + MARGIN
-    sheet = Image.new("RGB", (len(columns) * width + MARGIN, len(rows) * height + LINE + MARGIN), "white")
+    """Rows of pictures as large as their cells, on white, under the names of their columns."""
+    cells = [{column: _to_cell(each) for column, each in row.pictures.items()} for row in rows]
+    heights = [max((each.height for each in row.values()), default=0) for row in cells]
+    width, lines = CELL + MARGIN, 2 * LINE + MARGIN
+    size = len(columns) * width + MARGIN, sum(heights) + len(rows) * lines + LINE + MARGIN
+    sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
-    for place, column in enumerate(columns):
-        _write(draw, column, MARGIN + place * width, MARGIN // 2)
-    for number, row in enumerate(rows):
-        top = LINE + MARGIN + number * height
+    lefts = {column: MARGIN + place * width for place, column in enumerate(columns)}
+    for column, left in lefts.items():
+        _write(draw, column, left, MARGIN // 2)
+    top = LINE + MARGIN
+    for row, pictures, height in zip(rows, cells, heights, strict=True):
         _write(draw, row.name, MARGIN, top, len(columns) * width)
-        for place, column in enumerate(columns):
-            if column in row.pictures:
-                left = MARGIN + place * width
-                sheet.paste(thumbnail(row.pictures[column]), (left, top + LINE))
-                _write(draw, row.captions.get(column, ""), left, top + LINE + CELL)
+        for column, picture in pictures.items():
+            sheet.paste(picture, (lefts[column], top + LINE))
+            _write(draw, row.captions.get(column, ""), lefts[column], top + LINE + height)
+        top += height + lines
     return sheet
 
 
@@ -46,6 +49,13 @@ def thumbnail(picture: Image.Image) -> Image.Image:
     small = picture.convert("RGB")
     small.thumbnail((CELL, CELL), Image.Resampling.BICUBIC)
     return small
+
+
+def _to_cell(picture: Image.Image) -> Image.Image:
+    """A picture as large as a cell; of a small one, each pixel is a square."""
+    small = thumbnail(picture)
+    times = max(1, CELL // max(small.size))
+    return small.resize((small.width * times, small.height * times), Image.Resampling.NEAREST)
 
 
 def _write(draw: ImageDraw.ImageDraw, text: str, left: int, top: int, width: int = CELL) -> None:

@@ -68,6 +68,26 @@ def test_its_size_is_the_published_one():
     assert {layer.eps for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)} == {1e-3}
 
 
+def test_its_names_and_shapes_are_those_of_the_published_file():
+    """As the file lists them; of the blocks, one of each stage."""
+    with torch.device("meta"):
+        state = EfficientNetLite0(1000).state_dict()
+    norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    layers = {"_conv_stem": ("weight",), "_bn0": norm, "_conv_head": ("weight",), "_bn1": norm, "_fc": norm[:2]}
+    for i in range(16):
+        own = {"_expand_conv": ("weight",), "_bn0": norm} if i else {}
+        own |= {"_depthwise_conv": ("weight",), "_bn1": norm, "_project_conv": ("weight",), "_bn2": norm}
+        layers |= {f"_blocks.{i}.{layer}": parts for layer, parts in own.items()}
+    assert state.keys() == {f"{layer}.{part}" for layer, parts in layers.items() for part in parts}
+    shapes = {key.removesuffix(".weight"): tuple(value.shape) for key, value in state.items() if value.ndim > 1}
+    assert (shapes["_conv_stem"], shapes["_conv_head"]) == ((32, 3, 3, 3), (1280, 320, 1, 1))
+    blocks = {0: (32, 3, 16), 2: (144, 3, 24), 4: (240, 5, 40), 7: (480, 3, 80), 10: (672, 5, 112), 14: (1152, 5, 192),
+              15: (1152, 3, 320)}  # fmt: skip
+    for i, (width, kernel, outputs) in blocks.items():
+        assert shapes[f"_blocks.{i}._depthwise_conv"] == (width, 1, kernel, kernel)
+        assert shapes[f"_blocks.{i}._project_conv"] == (outputs, width, 1, 1)
+
+
 @pytest.mark.parametrize("size", [(64, 64), (33, 70)], ids=str)
 def test_the_classifier_gives_logits_of_the_mean_representation(size):
     network, image = settled(lambda: EfficientNetLite0(5)), uniform(2, 3, *size)
