@@ -204,7 +204,8 @@ def main() -> None:
     peer, ratios = find_robustness(), []
     for name in CASES:
         ratios.append(measure(name, arguments.quick, steps, peer))
-        memory(name, arguments.quick)
+        if not arguments.quick or len(ratios) == 1:
+            memory(name, arguments.quick)
     print(f"ratio {max(ratios):.3f}")
 
 
