@@ -29,9 +29,10 @@ check: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-benchmark: $(INSTALLED) ## Measure what steps, evaluations and data cost, and what killed runs lose
+benchmark: $(INSTALLED) ## Measure what steps, evaluations, paintings and data cost, and what killed runs lose
 	$(BIN)/python benchmarks/attack_step.py
 	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/synthesis.py
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/ddp.py

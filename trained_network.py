@@ -46,6 +46,7 @@ class Trained:
         size: what its evaluation makes of an image in size.
         folder: the run's.
         training_images: gives the run's training set without augmentation.
+        validation_images: gives its validation set.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Trained:
     size: Size
     folder: Path | None = None
     training_images: Callable[[], Any] | None = None
+    validation_images: Callable[[], Any] | None = None
 
 
 def of_run(given: str, option: str = "--run") -> Trained:
@@ -82,7 +84,14 @@ def of_run(given: str, option: str = "--run") -> Trained:
     name = run.resolve().name + ("" if checkpoint.stem == "last" else f"_{checkpoint.stem}")
     source = {"checkpoint": str(checkpoint), "sha256": digest(checkpoint)}
     size, classes = _evaluated_at(config), _classes(checkpoint)
-    return Trained(name, network.eval(), source, classes, size, run, lambda: _training_images(config, run / FILE))
+
+    def data() -> DataModule:
+        return _made(DataModule, "data", config.get("data"), run / FILE)
+
+    trained = Trained(name, network.eval(), source, classes, size, run)
+    trained.training_images = lambda: data().plain_training_set()
+    trained.validation_images = lambda: data().make_set("val")
+    return trained
 
 
 def by_name(options: Namespace, seed: int) -> Trained:
@@ -124,10 +133,6 @@ def _network(config: Mapping[str, Any], file: Path) -> nn.Module:
     if isinstance(options, dict) and section["class_path"] == "lightning_modules.Network":
         section = section | {"init_args": options | {"weights": None, "backbone_weights": None}}
     return _made(nn.Module, "model.network", section, file)
-
-
-def _training_images(config: Mapping[str, Any], file: Path) -> Any:
-    return _made(DataModule, "data", config.get("data"), file).plain_training_set()
 
 
 def _made(kind: type, place: str, section: Any, file: Path) -> Any:
