@@ -2,7 +2,6 @@
 
 import inspect
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,10 +21,11 @@ from datamodules import DataError
 from datamodules.files import path_of
 from lightning_modules import Network, NetworkError
 from paint.files import Picture, class_number, pictures_in, why, with_classes, with_files, with_next
+from paint.folder import FILE, GIVEN
 from paint.loop import Painter, nothing
 from paint.progress import Bars
-from paint.record import FILE, Record
-from paint.samples import GIVEN, write_grey, write_samples
+from paint.record import Record
+from paint.samples import given
 from reports.table import say
 from trained_network import Size, Trained, by_name, of_run
 
@@ -56,7 +56,7 @@ def main(args: list[str]) -> None:
         check_nulls(config, task=task)
         judge, networks = _judge(config, task), _networks(config)
         painters = [_painter(each, parser, config, task, judge) for each in networks]
-        with _given(config, networks[0]):
+        with given(config, networks[0]):
             pictures, skipped = _pictures(config, painters[0].task.pairs)
             if not pictures:
                 raise UserError(nothing([*skipped.values()]))
@@ -180,35 +180,6 @@ def _device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-@contextmanager
-def _given(config: Namespace, first: Trained) -> Iterator[None]:
-    """Where no pictures are given, others are written: samples, or grey for label maps. After a mistake they go."""
-    if config.images is not None:
-        if config.samples is not None:
-            raise UserError(f"--images {config.images} and --samples {config.samples}: the one or the other")
-        yield
-        return
-    out = path_of(config.out)
-    new, folder = not out.exists(), out / GIVEN / (f"samples_{config.samples}" if config.samples else "grey")
-    try:
-        if config.samples is not None:
-            if first.validation_images is None:
-                raise UserError("--samples: they are those of a --run; give --images")
-            images, labels = write_samples(first.validation_images(), config.samples, folder)
-            config.labels = config.labels or str(labels)
-            config.size = config.size or "full"
-        elif config.labels is not None:
-            images = write_grey(path_of(config.labels), folder)
-        else:
-            raise UserError("paint: no pictures; give --images FOLDER, or --samples 8 of the run")
-        config.images = str(images)
-        yield
-    except BaseException:
-        if new:
-            shutil.rmtree(out, ignore_errors=True)
-        raise
-
-
 def _pictures(config: Namespace, pairs: bool) -> tuple[list[Picture], dict[str, str]]:
     """The pictures to paint, with what belongs to them; and why others are not, by name."""
     images, out = path_of(config.images), path_of(config.out)
@@ -217,8 +188,10 @@ def _pictures(config: Namespace, pairs: bool) -> tuple[list[Picture], dict[str, 
         pictures = with_files(pictures, skipped, "mask", path_of(config.masks))
     if config.labels is not None:
         labels = path_of(config.labels)
-        json = labels.suffix == ".json"
-        pictures = with_classes(pictures, skipped, labels) if json else with_files(pictures, skipped, "label", labels)
+        if labels.suffix == ".json":
+            pictures = with_classes(pictures, skipped, labels)
+        else:
+            pictures = with_files(pictures, skipped, "label", labels)
     if config.others is not None:
         pictures = with_files(pictures, skipped, "other", path_of(config.others))
     elif pairs:
@@ -229,18 +202,15 @@ def _pictures(config: Namespace, pairs: bool) -> tuple[list[Picture], dict[str, 
 def _record(
     config: Namespace, task: type, painters: list[Painter], judge: Trained | None, skipped: dict[str, str]
 ) -> Record:
+    kept = path_of(config.out) / GIVEN  # what is kept there goes by --samples and --labels
     settings = {name: config[name] for name in ("images", "samples", "masks", "labels", "others", "size", "seed")}
+    settings |= {name: None for name in ("images", "labels") if kept in path_of(settings[name] or "").parents}
     settings |= {"task": task.__name__, "arguments": plain(config.get("task"))}
-    settings["networks"] = {each.name: _weights(each.trained) for each in painters}
-    settings["judge"] = None if judge is None else _weights(judge)
+    settings["networks"] = {each.name: each.trained.weights for each in painters}
+    settings["judge"] = None if judge is None else judge.weights
     sources = {each.name: each.trained.source | {"size": each.size} for each in painters}
     told = {"networks": sources, "judge": judge and judge.source, "device": str(painters[0].device)}
     return Record(path_of(config.out), settings, told, list(sources), skipped=skipped)
-
-
-def _weights(trained: Trained) -> dict[str, Any]:
-    """What they are, wherever they lie."""
-    return {key: value for key, value in trained.source.items() if key != "checkpoint"}
 
 
 def _paint(painters: list[Painter], pictures: list[Picture], batch_size: int, record: Record) -> None:

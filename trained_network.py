@@ -58,6 +58,11 @@ class Trained:
     training_images: Callable[[], Any] | None = None
     validation_images: Callable[[], Any] | None = None
 
+    @property
+    def weights(self) -> dict[str, Any]:
+        """What they are, wherever they lie."""
+        return {key: value for key, value in self.source.items() if key != "checkpoint"}
+
 
 def of_run(given: str, option: str = "--run") -> Trained:
     """The network of a run, with the weights that its evaluation sees.

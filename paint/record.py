@@ -17,12 +17,10 @@ from callbacks.synthesis.painting import Painting
 from callbacks.synthesis.pictures import open_picture
 from command_line import UserError
 from paint.files import Picture, Sample
+from paint.folder import FILE, SHEET, SMALL, check_folder
 from paint.results import results_of, scores_of, seen_in, small_of
-from paint.samples import GIVEN
 from reports.files import write_whole
 from reports.gallery import save_picture
-
-FILE, SHEET, SMALL = "paint.json", "contact_sheet", ".thumbnails"
 
 ROWS = 100
 """Of a contact sheet; more pictures make several sheets."""
@@ -90,10 +88,8 @@ class Record:
         Raises:
             UserError: if it holds something else. Nothing is touched.
         """
-        if not self.out.exists() or (self.out.is_dir() and all(each.name == GIVEN for each in self.out.iterdir())):
+        if not check_folder(self.out):
             return
-        if not self.out.is_dir():
-            raise UserError(f"--out {self.out}: is a file; name a folder")
         try:
             content = json.loads((self.out / FILE).read_bytes())
             settings, pictures = (
@@ -101,8 +97,6 @@ class Record:
                 {name: Entry(**each) for name, each in content["pictures"].items()},
             )
             differ = [key for key in sorted({*settings, *self.settings}) if settings.get(key) != self.settings.get(key)]
-        except FileNotFoundError:
-            raise UserError(f"--out {self.out}: holds other things than paintings; name a new folder") from None
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise UserError(f"{self.out / FILE}: not as `paint` writes it; name a new folder as --out") from None
         if differ:

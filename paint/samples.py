@@ -1,21 +1,60 @@
 """Pictures to paint on where a person has none: validation samples of a run, or grey for a label map."""
 
+import hashlib
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse import Namespace
 from PIL import Image
 
 from callbacks.synthesis.callback import spread
 from callbacks.synthesis.pictures import label_picture, picture
-from datamodules.files import files_below
+from command_line import UserError
+from datamodules.files import files_below, path_of
 from datamodules.images import DataError, image_endings, upright_size
+from paint.folder import GIVEN, check_folder
 from reports.files import write_whole
 from reports.gallery import save_picture
+from trained_network import Trained
 
-GIVEN = "given"
-"""The folder for these pictures, in that of the results."""
+
+@contextmanager
+def given(config: Namespace, first: Trained) -> Iterator[None]:
+    """Where no pictures are given, others are written: samples, or grey for label maps. After a mistake they go."""
+    if config.images is not None:
+        if config.samples is not None:
+            raise UserError(f"--images {config.images} and --samples {config.samples}: the one or the other")
+        yield
+        return
+    out = path_of(config.out)
+    check_folder(out)
+    # Others' are not replaced, though it turns out later that the folder is theirs.
+    kept = f"samples_{config.samples}" if config.samples else "grey"
+    of = hashlib.sha256(json.dumps([first.weights, config.labels]).encode()).hexdigest()[:8]
+    folder = out / GIVEN / f"{kept}_{of}"
+    new = next((each for each in (out, out / GIVEN, folder) if not each.exists()), None)
+    try:
+        if config.samples is not None:
+            if first.validation_images is None:
+                raise UserError("--samples: they are those of a --run; give --images")
+            images, labels = write_samples(first.validation_images(), config.samples, folder)
+            config.labels = config.labels or str(labels)
+            config.size = config.size or "full"
+        elif config.labels is not None:
+            images = write_grey(path_of(config.labels), folder)
+        else:
+            raise UserError("paint: no pictures; give --images FOLDER, or --samples 8 of the run")
+        config.images = str(images)
+        yield
+    except BaseException:
+        if new is not None:
+            shutil.rmtree(new, ignore_errors=True)
+        raise
 
 
 def write_samples(data: Any, count: int, folder: Path) -> tuple[Path, Path]:

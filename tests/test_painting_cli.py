@@ -450,12 +450,12 @@ def test_help(args, capsys):
     assert not ended.value.code
     shown = capsys.readouterr().out
     assert "usage: cli.py paint" in shown and "--images" in shown
-    assert ("--task.target" in shown) == (len(args) == 2) and "samples" not in shown
+    assert ("--task.target" in shown) == (len(args) == 2) and "--task.samples" not in shown
 
 
 def test_validation_samples_of_the_run_are_painted_with_their_labels(trained):
     paint("Generation", "--task.steps", "2", "--run", trained, "--samples", "3", "--out", "p")
-    images = sorted(path.name for path in Path("p/given/samples_3/images").iterdir())
+    images = sorted(path.name for path in next(Path("p/given").glob("samples_3_*/images")).iterdir())
     assert len(images) == 3 and images == sorted(path.name for path in Path("p").glob("0*.png"))
     record = json.loads(Path("p/paint.json").read_text())
     assert all("label" in picture["sources"] for picture in record["pictures"].values())
@@ -484,3 +484,15 @@ def test_a_picture_is_generated_from_a_label_map_that_was_drawn(trained):
 def test_pictures_that_are_not_there_are_told_and_nothing_is_left(args, line, trained, photos, capsys):
     assert line in error_of(capsys, "Generation", "--run", str(trained), "--out", "p", *args)
     assert not Path("p").exists()
+
+
+def test_samples_are_written_into_no_folder_of_something_else(trained, capsys):
+    task = ["Generation", "--task.steps", "2", "--run", trained, "--samples"]
+    paint(*task, "3", "--out", "p")
+    before = written(Path("p"))
+    assert "samples 3, now 2" in error_of(capsys, *task, "2", "--out", "p")
+    assert written(Path("p")) == before
+    Path("mine").mkdir()
+    Path("mine/letter.txt").write_text("")
+    assert "mine: holds other things than paintings" in error_of(capsys, *task, "3", "--out", "mine")
+    assert [path.name for path in Path("mine").iterdir()] == ["letter.txt"]
