@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from paint.files import Picture, class_number, pictures_in, why, with_classes, w
 from paint.loop import Painter, nothing
 from paint.progress import Bars
 from paint.record import FILE, Record
+from paint.samples import GIVEN, write_grey, write_samples
 from reports.table import say
 from trained_network import Size, Trained, by_name, of_run
 
@@ -32,8 +34,8 @@ sizes of the pictures; paint.json says how they were painted, and contact_sheet.
 on where it stopped. Exit status 1: some pictures were skipped; 2: a mistake, and nothing was painted."""
 
 ELSEWHERE = {
-    "samples": "all pictures of --images are painted",
-    "every_n_epochs": "there are no epochs here",
+    "samples": "all pictures of --images are painted; --samples 8 takes validation samples of the run",
+    "every_n_epochs": "there are no epochs here; leave it out",
     "judge": "give the network's run as --judge",
 }
 """Settings of tasks that make no sense here, and why."""
@@ -52,20 +54,21 @@ def main(args: list[str]) -> None:
         config = parser.parse_args(args if task is None else args[1:])
         assert task is not None  # or the help has ended this
         check_nulls(config, task=task)
-        judge = _judge(config, task)
-        painters = [_painter(each, parser, config, task, judge) for each in _networks(config)]
-        pictures, skipped = _pictures(config, painters[0].task.pairs)
-        if not pictures:
-            raise UserError(nothing([*skipped.values()]))
-        for painter in painters:
-            painter.first_look(pictures)
-            for picture in pictures:
-                if isinstance(picture.label, str | int):
-                    class_number(picture.label, painter.trained.classes, painter.outputs)
-            painter.check(pictures)
-        record = _record(config, task, painters, judge, skipped)
-        record.go_on()
-        record.write()
+        judge, networks = _judge(config, task), _networks(config)
+        painters = [_painter(each, parser, config, task, judge) for each in networks]
+        with _given(config, networks[0]):
+            pictures, skipped = _pictures(config, painters[0].task.pairs)
+            if not pictures:
+                raise UserError(nothing([*skipped.values()]))
+            for painter in painters:
+                painter.first_look(pictures)
+                for picture in pictures:
+                    if isinstance(picture.label, str | int):
+                        class_number(picture.label, painter.trained.classes, painter.outputs)
+                painter.check(pictures)
+            record = _record(config, task, painters, judge, skipped)
+            record.go_on()
+            record.write()
         try:
             _paint(painters, pictures, config.batch_size, record)
         except KeyboardInterrupt:
@@ -87,13 +90,14 @@ def _task(args: list[str]) -> type[PictureCallback]:
     for argument in args:
         setting = argument.partition("=")[0].removeprefix("--task.")
         if argument.startswith("--task.") and setting in ELSEWHERE:
-            raise UserError(f"--task.{setting}: {ELSEWHERE[setting]}; leave it out")
+            raise UserError(f"--task.{setting}: {ELSEWHERE[setting]}")
     return task
 
 
 def _parser(task: type[PictureCallback] | None) -> Parser:
     parser = Parser(prog=f"cli.py paint {task.__name__ if task else 'TASK'}", description=DESCRIPTION)
-    parser.add_argument("--images", type=str, required=task is not None, help="A folder of pictures, or one of them.")
+    parser.add_argument("--images", type=str, help="A folder of pictures, or one of them.")
+    parser.add_argument("--samples", type=PositiveInt, help="Or so many validation samples of the first run.")
     parser.add_argument("--run", type=str, action="append", help="A run, or a checkpoint in one; several side by side.")
     parser.add_argument(
         "--network", type=Network | None, help="A network by name: --network.name, .num_classes, .weights."
@@ -176,9 +180,39 @@ def _device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+@contextmanager
+def _given(config: Namespace, first: Trained) -> Iterator[None]:
+    """Where no pictures are given, others are written: samples, or grey for label maps. After a mistake they go."""
+    if config.images is not None:
+        if config.samples is not None:
+            raise UserError(f"--images {config.images} and --samples {config.samples}: the one or the other")
+        yield
+        return
+    out = path_of(config.out)
+    new, folder = not out.exists(), out / GIVEN / (f"samples_{config.samples}" if config.samples else "grey")
+    try:
+        if config.samples is not None:
+            if first.validation_images is None:
+                raise UserError("--samples: they are those of a --run; give --images")
+            images, labels = write_samples(first.validation_images(), config.samples, folder)
+            config.labels = config.labels or str(labels)
+            config.size = config.size or "full"
+        elif config.labels is not None:
+            images = write_grey(path_of(config.labels), folder)
+        else:
+            raise UserError("paint: no pictures; give --images FOLDER, or --samples 8 of the run")
+        config.images = str(images)
+        yield
+    except BaseException:
+        if new:
+            shutil.rmtree(out, ignore_errors=True)
+        raise
+
+
 def _pictures(config: Namespace, pairs: bool) -> tuple[list[Picture], dict[str, str]]:
     """The pictures to paint, with what belongs to them; and why others are not, by name."""
-    pictures, skipped = pictures_in(path_of(config.images), path_of(config.out))
+    images, out = path_of(config.images), path_of(config.out)
+    pictures, skipped = pictures_in(images, None if out / GIVEN in images.parents else out)
     if config.masks is not None:
         pictures = with_files(pictures, skipped, "mask", path_of(config.masks))
     if config.labels is not None:
@@ -195,7 +229,7 @@ def _pictures(config: Namespace, pairs: bool) -> tuple[list[Picture], dict[str, 
 def _record(
     config: Namespace, task: type, painters: list[Painter], judge: Trained | None, skipped: dict[str, str]
 ) -> Record:
-    settings = {name: config[name] for name in ("images", "masks", "labels", "others", "size", "seed")}
+    settings = {name: config[name] for name in ("images", "samples", "masks", "labels", "others", "size", "seed")}
     settings |= {"task": task.__name__, "arguments": plain(config.get("task"))}
     settings["networks"] = {each.name: _weights(each.trained) for each in painters}
     settings["judge"] = None if judge is None else _weights(judge)

@@ -45,6 +45,7 @@ class Trained:
         size: what its evaluation makes of an image in size.
         folder: the run's.
         training_images: gives the run's training set without augmentation.
+        validation_images: gives its validation set.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Trained:
     size: Size
     folder: Path | None = None
     training_images: Callable[[], Any] | None = None
+    validation_images: Callable[[], Any] | None = None
 
 
 def of_run(given: str, option: str = "--run") -> Trained:
@@ -81,7 +83,14 @@ def of_run(given: str, option: str = "--run") -> Trained:
     name = run.resolve().name + ("" if checkpoint.stem == "last" else f"_{checkpoint.stem}")
     source = {"checkpoint": str(checkpoint), "sha256": digest(checkpoint)}
     size, classes = _evaluated_at(config), _classes(checkpoint)
-    return Trained(name, network.eval(), source, classes, size, run, lambda: _training_images(config, run / FILE))
+
+    def data() -> DataModule:
+        return _made(DataModule, "data", config.get("data"), run / FILE)
+
+    trained = Trained(name, network.eval(), source, classes, size, run)
+    trained.training_images = lambda: data().plain_training_set()
+    trained.validation_images = lambda: data().make_set("val")
+    return trained
 
 
 def by_name(options: Namespace, seed: int) -> Trained:
@@ -122,23 +131,19 @@ def _network(config: Mapping[str, Any], file: Path) -> nn.Module:
     options = section.get("init_args") if isinstance(section, dict) else None
     if isinstance(options, dict) and section["class_path"] == "lightning_modules.Network":
         section = section | {"init_args": options | {"weights": None, "backbone_weights": None}}
-    return _made(nn.Module, "network", section, file)
+    return _made(nn.Module, "model.network", section, file)
 
 
-def _training_images(config: Mapping[str, Any], file: Path) -> Any:
-    return _made(DataModule, "data", config.get("data"), file).plain_training_set()
-
-
-def _made(kind: type, name: str, section: Any, file: Path) -> Any:
+def _made(kind: type, place: str, section: Any, file: Path) -> Any:
     """What a section of a config describes."""
     if not section:
-        raise UserError(f"{file}: says no {name}")
-    parser = Parser()
+        raise UserError(f"{file}: says no {place}")
+    parser, name = Parser(), place.rpartition(".")[2]
     parser.add_argument(f"--{name}", type=kind, required=True)
     try:
         return parser.instantiate(parser.parse_object({name: section}))[name]
     except (UserError, ValueError, TypeError) as error:
-        raise UserError(f"{file}: {deepest(str(error))}") from error
+        raise UserError(f"{file}: {place}: {deepest(str(error)).removeprefix(f'{name}: ')}") from error
 
 
 def _classes(weights: Path) -> list[str]:

@@ -60,7 +60,7 @@ class Sample:
     tensors: dict[str, Tensor]
 
 
-def pictures_in(images: Path, out: Path) -> tuple[list[Picture], dict[str, str]]:
+def pictures_in(images: Path, out: Path | None = None) -> tuple[list[Picture], dict[str, str]]:
     """The pictures of a folder and those below, or that of a file, by name; and why others are none, by name.
 
     Args:
@@ -70,7 +70,7 @@ def pictures_in(images: Path, out: Path) -> tuple[list[Picture], dict[str, str]]
     Raises:
         DataError: if there are none, or two have one name but for their endings, or that is the folder of the results.
     """
-    if out.resolve() == images.resolve():
+    if out is not None and out.resolve() == images.resolve():
         raise DataError(f"--out {out}: these are the pictures; name another folder")
     found = _by_name(images, {*image_endings(), *UNREADABLE}, out)
     if not found:

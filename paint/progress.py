@@ -30,7 +30,8 @@ class Bars:
 
     def begin(self, steps: int) -> None:
         """A batch of so many steps begins; of 0, their number is not known."""
-        self.bars.reset(self.steps, total=steps or None)
+        self.bars.remove_task(self.steps)
+        self.steps = self.bars.add_task("steps", total=steps or None)
 
     def tick(self, steps: int) -> None:
         """So many steps are done."""

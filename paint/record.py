@@ -18,6 +18,7 @@ from callbacks.synthesis.pictures import open_picture
 from command_line import UserError
 from paint.files import Picture, Sample
 from paint.results import results_of, scores_of, seen_in, small_of
+from paint.samples import GIVEN
 from reports.files import write_whole
 from reports.gallery import save_picture
 
@@ -74,7 +75,7 @@ class Record:
         Raises:
             UserError: if it holds something else. Nothing is touched.
         """
-        if not self.out.exists() or (self.out.is_dir() and not any(self.out.iterdir())):
+        if not self.out.exists() or (self.out.is_dir() and all(each.name == GIVEN for each in self.out.iterdir())):
             return
         if not self.out.is_dir():
             raise UserError(f"--out {self.out}: is a file; name a folder")

@@ -14,6 +14,9 @@ from datamodules.images import DataError, image_endings, upright_size
 from reports.files import write_whole
 from reports.gallery import save_picture
 
+GIVEN = "given"
+"""The folder for these pictures, in that of the results."""
+
 
 def write_samples(data: Any, count: int, folder: Path) -> tuple[Path, Path]:
     """Write samples, spread evenly over a data set, as PNG files, with their labels.

@@ -345,10 +345,10 @@ MISTAKES = [
     (["Synthesis"], "paint Synthesis: is no task itself"),
     (["EMA"], "paint: no task is called EMA (EMA is another kind); there are "),
     (["mine.Task"], "paint: mine.Task: no module mine; its folder must be on PYTHONPATH"),
-    (["Inpainting", "--task.samples", "3"], "--task.samples: all pictures of --images are painted; leave it out"),
+    (["Inpainting", "--task.samples", "3"], "--task.samples: all pictures of --images are painted; --samples 8"),
     (["Inpainting", "--task.every_n_epochs=2"], "--task.every_n_epochs: there are no epochs here; leave it out"),
-    (["Inpainting", "--task.judge", "x"], "--task.judge: give the network's run as --judge; leave it out"),
-    (["Inpainting", "--run", "run"], "the following arguments are required: images"),
+    (["Inpainting", "--task.judge", "x"], "--task.judge: give the network's run as --judge"),
+    (["Inpainting", "--run", "run"], "no pictures; give --images FOLDER"),
     (["Inpainting", "--images", "photos"], "paint: no network; give --run RUN, or --network.name"),
     (["Inpainting", "--run", "rum", "--images", "photos"], "--run rum: no such run; did you mean run?"),
     (["Inpainting", "--run", "photos", "--images", "photos"], "--run photos: no run: there is no photos/config.yaml"),
@@ -451,3 +451,36 @@ def test_help(args, capsys):
     shown = capsys.readouterr().out
     assert "usage: cli.py paint" in shown and "--images" in shown
     assert ("--task.target" in shown) == (len(args) == 2) and "samples" not in shown
+
+
+def test_validation_samples_of_the_run_are_painted_with_their_labels(trained):
+    paint("Generation", "--task.steps", "2", "--run", trained, "--samples", "3", "--out", "p")
+    images = sorted(path.name for path in Path("p/given/samples_3/images").iterdir())
+    assert len(images) == 3 and images == sorted(path.name for path in Path("p").glob("0*.png"))
+    record = json.loads(Path("p/paint.json").read_text())
+    assert all("label" in picture["sources"] for picture in record["pictures"].values())
+    before = written(Path("p"))
+    paint("Generation", "--task.steps", "2", "--run", trained, "--samples", "3", "--out", "p")
+    assert written(Path("p")) == before
+
+
+def test_a_picture_is_generated_from_a_label_map_that_was_drawn(trained):
+    Path("drawn").mkdir()
+    label = np.zeros((16, 24), np.uint8)
+    label[4:12, 8:16] = 2
+    Image.fromarray(label).save("drawn/square.png")
+    paint("Generation", "--task.steps", "2", "--run", trained, "--labels", "drawn", "--out", "p")
+    assert pixels("p/square.png").shape == (16, 24, 3)
+    assert pixels("p/square.png").std() > 0
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [([], "paint: no pictures; give --images FOLDER, or --samples 8 of the run"),
+     (["--samples", "2", "--images", "photos"], "--images photos and --samples 2: the one or the other"),
+     (["--samples", "0"], "samples"),
+     (["--samples", "2", "--task.targets", "[zzz]"], "targets=zzz: no class is called")],
+)  # fmt: skip
+def test_pictures_that_are_not_there_are_told_and_nothing_is_left(args, line, trained, photos, capsys):
+    assert line in error_of(capsys, "Generation", "--run", str(trained), "--out", "p", *args)
+    assert not Path("p").exists()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.constraints import Constraint, Number
-from attacks.objectives import CrossEntropy, valid_pixels
+from attacks.objectives import IGNORE_INDEX, CrossEntropy, valid_pixels
 from callbacks.synthesis.base import Class, Plan, Plans, Synthesis, labels_of
 
 
@@ -44,7 +44,9 @@ class Translation(Synthesis):
             source = label == self.class_index(self.source, "source")
         wanted = torch.where(source & valid_pixels(label), self._target(label), label)
         variant = "" if self.target is None else f"to_{self.target}"
-        yield Plan(image, CrossEntropy(network, image, wanted), self.constraint, variant, wanted=wanted)
+        objective = CrossEntropy(network, image, wanted)
+        asked = wanted if label.ndim == 1 else wanted.where(source, IGNORE_INDEX)  # a judge counts what is to change
+        yield Plan(image, objective, self.constraint, variant, wanted=asked)
 
     def _target(self, label: Tensor) -> Tensor:
         if self.target is not None:

@@ -16,7 +16,15 @@ from torchvision import models
 from cli import main
 from lightning_modules import Network, NetworkError
 from lightning_modules.network import IMAGENET_MEAN, IMAGENET_STD, Normalize
-from lightning_modules.weights import _unusable, check_checkpoint, convert, load_backbone, load_weights, read_weights
+from lightning_modules.weights import (
+    _unusable,
+    check_checkpoint,
+    convert,
+    load_backbone,
+    load_checkpoint,
+    load_weights,
+    read_weights,
+)
 
 
 class Tiny(nn.Module):
@@ -485,6 +493,16 @@ def test_a_networks_own_infinite_values_may_stay(tmp_path, value):
         assert "NaN or infinite" in refused(tmp_path / "last.ckpt", module, check_checkpoint)
     else:
         check_checkpoint(module, tmp_path / "last.ckpt")
+
+
+def test_the_network_of_a_checkpoint_is_loaded_without_what_was_trained_beside_it(tmp_path):
+    state = {f"network.{key}": value for key, value in other().state_dict().items()}
+    torch.save(checkpoint(state_dict={**state, "loss.scale": torch.ones(3)}), tmp_path / "last.ckpt")
+    network = small()
+    load_checkpoint(network, tmp_path / "last.ckpt")
+    assert same(network, other().state_dict())
+    torch.save(checkpoint(), tmp_path / "last.ckpt")
+    assert "the weights do not fit: " in refused(tmp_path / "last.ckpt", load=load_checkpoint)
 
 
 def test_what_in_a_checkpoint_is_not_loaded_is_named(tmp_path):

@@ -42,7 +42,7 @@ def test_of_a_label_map_the_pixels_of_the_source_become_the_target_and_the_rest_
     (painting,) = task.synthesize(per_pixel(), {"image": IMAGE, "label": label})
     expected = label.clone()
     expected[:, :2] = 1
-    assert torch.equal(painting.wanted, expected)
+    assert painting.wanted.unique().tolist() == [1, 255] and (painting.wanted == 1)[:, :2].all()
     seen = painting.logits.argmax(1)
     assert (seen == expected)[label != 255].float().mean() > 0.9
     (painting,) = Translation(target=1).synthesize(per_pixel(), {"image": IMAGE, "label": label})
