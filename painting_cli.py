@@ -12,7 +12,8 @@ from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 
 import attacks  # noqa: F401  importing a room lets its classes be called by their short names
-from callbacks import PictureCallback, Synthesis
+from callbacks import Generation, PictureCallback, Synthesis
+from callbacks.synthesis.inception import PublishedInception
 from command_line import Parser, UserError, deepest
 from command_line.class_kinds import Place, find
 from command_line.kept_config import plain
@@ -26,6 +27,7 @@ from paint.loop import Painter, nothing
 from paint.progress import Bars
 from paint.record import Record
 from paint.samples import given
+from paint.sets import Features, generated_scores
 from reports.table import say
 from trained_network import Size, Trained, by_name, of_run
 
@@ -55,6 +57,7 @@ def main(args: list[str]) -> None:
         assert task is not None  # or the help has ended this
         check_nulls(config, task=task)
         judge, networks = _judge(config, task), _networks(config)
+        features = _features(config, task, judge)
         painters = [_painter(each, parser, config, task, judge) for each in networks]
         with given(config, networks[0]):
             pictures, skipped = _pictures(config, painters[0].task.pairs)
@@ -74,6 +77,9 @@ def main(args: list[str]) -> None:
         except KeyboardInterrupt:
             sys.stderr.write("the same command goes on where this one stopped\n")
             raise
+        if features is not None:
+            record.sets = {each.name: generated_scores(record, each.name, pictures, features) for each in painters}
+            record.write()
         _conclude(record, painters, pictures)
 
 
@@ -107,6 +113,7 @@ def _parser(task: type[PictureCallback] | None) -> Parser:
     parser.add_argument("--labels", type=str, help="Label maps of the pictures' names; or JSON {picture: class}.")
     parser.add_argument("--others", type=str, help="Second pictures, of the same names; by default each one's next.")
     parser.add_argument("--judge", type=str, help="A run whose network scores what it sees in the results.")
+    parser.add_argument("--inception", type=str, help="For Generation: the published Inception's weights, a file.")
     parser.add_argument(
         "--size",
         type=str,
@@ -150,6 +157,20 @@ def _judge(config: Namespace, task: type[PictureCallback]) -> Trained | None:
     if not issubclass(task, Synthesis):
         raise UserError(f"--judge: {task.__name__} has no scores; leave it out")
     return of_run(config.judge, "--judge")
+
+
+def _features(config: Namespace, task: type[PictureCallback], judge: Trained | None) -> Features | None:
+    """What Inception Score and FID of generated pictures go by: the published Inception, or the judge."""
+    if not issubclass(task, Generation):
+        if config.inception is not None:
+            raise UserError(f"--inception: {task.__name__} generates no pictures; leave it out")
+        return None
+    if config.inception is None:
+        return None if judge is None else Features(judge.network, judge.size, judge.weights)
+    try:
+        return Features(PublishedInception(config.inception), None, {"inception": config.inception})
+    except ValueError as error:
+        raise UserError(f"--inception {error}") from error
 
 
 def _painter(
@@ -230,6 +251,10 @@ def _conclude(record: Record, painters: list[Painter], pictures: list[Picture]) 
     for painter in painters:
         if scores := record.scores(painter.name):
             say(f"{painter.name}: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
+    for name, found in record.sets.items():
+        say(f"{name}, all pictures: " + ", ".join(f"{k} {v:.4g}" for k, v in found.items() if isinstance(v, float)))
+    for note in dict.fromkeys(found["note"] for found in record.sets.values() if "note" in found):
+        say(note)
     say(f"{count} pictures painted{skipped}: {', '.join(str(path) for path in [*sheets, record.out / FILE])}")
     if record.skipped:
         sys.exit(1)

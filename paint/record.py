@@ -81,6 +81,8 @@ class Record:
     """What was painted, by the picture's name."""
     skipped: dict[str, str] = field(default_factory=dict)
     """Why some was not, by the picture's name."""
+    sets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Scores of all that a network has generated, by its name."""
 
     def go_on(self) -> None:
         """Take up what an earlier call with the same settings has left in the folder.
@@ -150,6 +152,11 @@ class Record:
         entry.painted[run] = painted
         self.pictures[picture.name] = entry
 
+    def results(self, run: str, name: str) -> list[Path]:
+        """The files of a network's results for a picture."""
+        entry = self.pictures.get(name)
+        return [self.out / result.files[0] for result in entry.painted.get(run, [])] if entry else []
+
     def skip(self, name: str, why: str) -> None:
         """Note why something of a picture is not painted."""
         before = self.skipped.get(name)
@@ -172,6 +179,7 @@ class Record:
             **self.told,
             "versions": self._versions,
             "scores": {run: self.scores(run) for run in self.runs},
+            **({"sets": self.sets} if self.sets else {}),
             "skipped": dict(sorted(self.skipped.items())),
             "pictures": {name: asdict(entry) for name, entry in sorted(self.pictures.items())},
         }
