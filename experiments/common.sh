@@ -48,5 +48,5 @@ paint() {
   [ -z "${STANDARD:-}" ] || runs+=(--run "$STANDARD")
   [ -z "${JUDGE:-}" ] || runs+=(--judge "$JUDGE")
   [ -z "${IMAGES:-}" ] || pictures=(--images "$IMAGES")
-  $saddle paint "$1" "${runs[@]}" "${pictures[@]}" --out "$out/$name" "${few[@]}" "${@:2}"
+  $saddle paint "$1" "${runs[@]}" "${pictures[@]}" --out "$out/$name" "${@:2}" "${few[@]}"
 }

@@ -61,10 +61,9 @@ def test_one_picture_is_no_set(painted):
 
 
 def test_a_network_without_features_is_told(painted):
+    nothing = Features(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), None, {})
     with pytest.raises(UserError, match=one_line("scores of all pictures")):
-        generated_scores(
-            *_of(painted("red", "blue", "green")), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), None
-        )
+        generated_scores(*_of(painted("red", "blue", "green")), nothing)
 
 
 def _of(made):
