@@ -20,7 +20,9 @@ class FeaturePainting(RepresentationTask):
     One after the other maximises 0.1 R(x')_k - weight * mean((x - x')^2 (1 - m)), where x is what became of the feature
     before, at first the image, and m is true in the mask. The second term is the mean of squares over all pixels and
     channels, so that `weight` means the same at any resolution; the scale of 0.1, and the defaults, are those of the
-    authors' code. Of a segmentation network R(x')_k is the mean of the dense representation inside the mask.
+    authors' code. Of a segmentation network R(x')_k is the mean of the dense representation inside the mask: where the
+    unit is 0 all over it, nothing is painted without `fake_relu`. In a mask of n pixels an eps above sqrt(3 n) is no
+    limit, and the paint saturates: for small ones take a fraction of that.
 
     The masks are the batch's `mask`, of one channel, or of one for each feature; else squares. A picture for each
     feature, with those before it. Scores the unit in it, `activation`, and before, `activation_start`.
