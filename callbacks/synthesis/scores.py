@@ -25,12 +25,13 @@ def common_scores(painting: Painting, judge: nn.Module | None = None) -> dict[st
 
     Beside each stands that of the start (`..._start`), so that one sees what painting brought.
 
-    - with a hole: `psnr`, `ssim` and, with a judge, `unweighted_lpips`, inside it and against the original;
+    - with a hole that labels are wanted for, so that the original is to be restored: `psnr`, `ssim` and, with a judge,
+      `unweighted_lpips`, inside it and against the original;
     - with a judge and labels that are wanted: `judged`, how far it sees them in the result, and `judged_original`, in
       the original: what the judge makes of a real picture.
     """
     scores: dict[str, Tensor] = {}
-    if painting.hole is not None:
+    if painting.hole is not None and painting.wanted is not None:
         scores |= likeness(painting, judge)
     if judge is not None and painting.wanted is not None:
         pictures = {"": painting.result, "_start": painting.start, "_original": painting.original}

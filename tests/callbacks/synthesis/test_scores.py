@@ -117,7 +117,8 @@ def test_which_scores_there_are():
     inside = {"psnr", "psnr_start", "ssim", "ssim_start"}
     lpips, seen = {"unweighted_lpips", "unweighted_lpips_start"}, {"judged", "judged_start", "judged_original"}
     assert set(common_scores(painting_of())) == set()
-    assert set(common_scores(painting_of(hole=hole))) == inside
+    assert set(common_scores(painting_of(hole=hole))) == set(), "features were painted into it"
+    assert set(common_scores(painting_of(hole=hole, wanted=wanted))) == inside
     assert set(common_scores(painting_of(wanted=wanted))) == set()
     assert set(common_scores(painting_of(wanted=wanted), fcn())) == seen
     assert set(common_scores(painting_of(hole=hole, wanted=wanted), fcn())) == inside | lpips | seen
