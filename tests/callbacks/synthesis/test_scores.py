@@ -141,7 +141,7 @@ def test_scores_are_of_what_they_say():
 def test_lpips_is_by_the_judges_features_inside_the_hole():
     hole = uniform(4, 1, 12, 12, seed=9) < 0.3
     painting, judge = painting_of(hole=hole), fcn()
-    scores = common_scores(painting, judge)
+    scores = likeness(painting, judge)
     distance = LPIPS(judge.eval(), painting.original)
     expected = distance(painting.result, painting.original, hole)
     assert torch.equal(scores["unweighted_lpips"], expected.detach())
