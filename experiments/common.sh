@@ -18,9 +18,9 @@ if [ -n "${SMALL:-}" ]; then
   few=(--task.steps 2)
 fi
 
-# train NAME ARGUMENTS: a network on drawn shapes; one that is finished is left as it is.
+# train NAME ARGUMENTS: a network on drawn shapes, unless it is there.
 train() {
-  $saddle fit --config quickstart.yaml --runs "$out/runs" --ckpt_path last --name "$1" \
+  [ -f "$out/runs/$1/results.json" ] || $saddle fit --config quickstart.yaml --runs "$out/runs" --ckpt_path last --name "$1" \
     --trainer.logger false --trainer.callbacks null "${small[@]}" "${@:2}"
 }
 
