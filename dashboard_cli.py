@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from command_line.config_files import read
 from command_line.kept_config import FILE, as_list
 from command_line.parser import found
 from reports.table import say
-from reports.workspace import workspace
+from reports.workspace import TASKS, workspace
 
 
 def main(args: list[str]) -> None:
@@ -35,12 +36,13 @@ def main(args: list[str]) -> None:
     logger = _logger(config)
     project = str(options.project or logger.get("project") or "saddle")
     attacks = list(_section(_section(config, "attack"), "evaluate")) or ["pgd"]
-    workspace("nobody", project, attacks)  # what is missing is told before W&B is asked
+    tasks = _tasks(config) or TASKS[:2]
+    workspace("nobody", project, attacks, tasks=tasks)  # what is missing is told before W&B is asked
     import wandb
 
     try:
         entity = str(options.entity or logger.get("entity") or wandb.Api().default_entity)
-        view = workspace(entity, project, attacks, options.name).save()
+        view = workspace(entity, project, attacks, options.name, tasks).save()
     except Exception as error:  # of its many kinds
         if os.environ.get("SADDLE_DEBUG"):
             raise
@@ -60,6 +62,14 @@ def _config(given: str) -> dict[str, Any]:
 def _section(config: dict[str, Any], name: str) -> dict[str, Any]:
     section = config.get(name)
     return section if isinstance(section, dict) else {}
+
+
+def _tasks(config: dict[str, Any]) -> list[str]:
+    """What a config's callbacks show pictures of."""
+    callbacks = as_list(_section(config, "trainer").get("callbacks"))
+    paths = [str(each.get("class_path")) for each in callbacks if isinstance(each, dict)]
+    names = [re.sub(r"(?<!^)(?=[A-Z])", "_", path.rpartition(".")[2]).lower() for path in paths]
+    return [name for name in dict.fromkeys(names) if name in TASKS]
 
 
 def _logger(config: dict[str, Any]) -> dict[str, Any]:

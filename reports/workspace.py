@@ -7,11 +7,16 @@ from reports.files import ReportError
 
 AXIS = "trainer/global_step"
 
-TASKS = ("inpainting", "generation", "large_eps")
-"""Synthesis tasks, by their keys below `synthesis/`."""
+TASKS = (
+    "inpainting", "generation", "translation", "sketch_to_image", "super_resolution", "feature_painting", "inversion",
+    "interpolation", "feature_visualization", "feature_addition", "decision_insight", "large_eps", "gradient_pictures",
+)  # fmt: skip
+"""What shows pictures, by its key below `synthesis/`."""
 
 
-def workspace(entity: str, project: str, attacks: Sequence[str], name: str = "Saddle") -> Any:
+def workspace(
+    entity: str, project: str, attacks: Sequence[str], name: str = "Saddle", tasks: Sequence[str] = TASKS[:2]
+) -> Any:
     """A `wandb_workspaces.workspaces.Workspace`: robust beside clean, classes, pictures, training, speed.
 
     Args:
@@ -19,6 +24,7 @@ def workspace(entity: str, project: str, attacks: Sequence[str], name: str = "Sa
         project: the project.
         attacks: names of the evaluation attacks; the first is shown class by class.
         name: what the workspace is called.
+        tasks: those of `TASKS` that have pictures.
 
     Raises:
         ReportError: without the package wandb-workspaces.
@@ -39,7 +45,7 @@ def workspace(entity: str, project: str, attacks: Sequence[str], name: str = "Sa
     ]
     classes = [lines(f"IoU of each class, {version}", regex=f"val/{version}/iou/.*") for version in versions[:2]]
     pictures = [
-        wr.MediaBrowser(title=task.replace("_", " "), media_keys=[f"synthesis/{task}"], num_columns=1) for task in TASKS
+        wr.MediaBrowser(title=task.replace("_", " "), media_keys=[f"synthesis/{task}"], num_columns=1) for task in tasks
     ]
     scores = [
         lines("scores of the pictures", regex="synthesis/[a-z_]*_(error|success|distance|psnr|ssim|lpips|judged).*")

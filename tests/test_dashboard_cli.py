@@ -64,10 +64,13 @@ def test_a_mistake_is_one_line(tmp_path, monkeypatch, capsys, given, told):
 
 def test_what_is_shown_is_the_configs(tmp_path, monkeypatch, capsys):
     """Of a config by its name, of a run by its folder, or of none; the command line has the last word."""
-    asked = []
+    monkeypatch.chdir(tmp_path)
+    asked, shown = [], []
+    Path("mine.yaml").write_text("trainer: {callbacks: [{class_path: EMA}, {class_path: callbacks.SketchToImage}]}")
 
-    def workspace(entity, project, attacks, name=""):
+    def workspace(entity, project, attacks, name="", tasks=()):
         asked.append((entity, project, attacks, name))
+        shown.append(list(tasks))
         return SimpleNamespace(save=lambda: SimpleNamespace(url="there"))
 
     monkeypatch.setattr("dashboard_cli.workspace", workspace)
@@ -75,4 +78,6 @@ def test_what_is_shown_is_the_configs(tmp_path, monkeypatch, capsys):
     main(["dashboard", "--entity", "us"])
     assert asked[1][:2] == ("us", "mine") and asked[1][3] == "Sweep" and len(asked[1][2]) > 2
     assert asked[3] == ("us", "saddle", ["pgd"], "Saddle")
-    assert capsys.readouterr().out.splitlines() == ["Workspace: there"] * 2
+    main(["dashboard", "mine.yaml", "--entity", "us"])
+    assert shown[3] == ["inpainting", "generation"] and shown[5] == ["sketch_to_image"]
+    assert capsys.readouterr().out.splitlines() == ["Workspace: there"] * 3

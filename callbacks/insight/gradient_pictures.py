@@ -27,7 +27,7 @@ class GradientPictures(PictureCallback):
         every_n_epochs: after the evaluation of every n-th epoch; the last one is always shown.
     """
 
-    task = "gradients"
+    task = "gradient_pictures"
 
     def synthesize(self, network: nn.Module, batch: dict[str, Any]) -> list[Painting]:
         with undisturbed(network):

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from one_line import one_line
 
+import callbacks
 from reports.files import ReportError
-from reports.workspace import workspace
+from reports.workspace import TASKS, workspace
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -48,4 +49,5 @@ def test_robust_stands_beside_clean_over_our_axis(spec):
     assert miou["metrics"] == ["val/clean/miou", "val/pgd/miou", "val/fgsm/miou"]
     axes = {panel["config"]["xAxis"] for panel in panels if panel["viewType"] == "Run History Line Plot"}
     assert axes == {"trainer/global_step"}
-    assert len([panel for panel in panels if panel["viewType"] == "Media Browser"]) == 3
+    assert len([panel for panel in panels if panel["viewType"] == "Media Browser"]) == 2
+    assert set(TASKS) == {each.task for each in vars(callbacks).values() if hasattr(each, "task")}
