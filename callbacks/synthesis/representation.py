@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from attacks.objectives import logits_of
 
 
+RELUS = (nn.ReLU, nn.ReLU6)
+"""What leaves a unit that is 0 everywhere without a gradient."""
+
+
 class Representation:
     """The input of a network's last linear map, found by looking: a linear layer, or a convolution of 1 x 1.
 
@@ -25,7 +29,7 @@ class Representation:
             0 everywhere has one, as in the code of Engstrom et al. 2019.
 
     Raises:
-        ValueError: if there is no such layer, or none is found; if no `nn.ReLU` makes the representation.
+        ValueError: if there is no such layer, or none is found; if no `nn.ReLU` or `nn.ReLU6` makes the representation.
     """
 
     def __init__(self, network: nn.Module, image: Tensor, layer: str | None = None, fake_relu: bool = False) -> None:
@@ -72,7 +76,7 @@ class Representation:
         handles = [
             module.register_forward_hook(lambda relu, _, output: calls.append((relu, output.clone())))
             for module in self.network.modules()
-            if isinstance(module, nn.ReLU)
+            if isinstance(module, RELUS)
         ]
         try:
             with torch.no_grad():
@@ -85,7 +89,7 @@ class Representation:
             made = output.mean((2, 3)) if output.ndim > found.ndim else output
             if made.shape == found.shape and torch.allclose(made, found, atol=1e-5, rtol=1e-3):
                 return relu, sum(each is relu for each, _ in calls[: place + 1])
-        raise ValueError(f"fake_relu: no nn.ReLU makes the representation ({self.name}); leave it out")
+        raise ValueError(f"fake_relu: no nn.ReLU or nn.ReLU6 makes the representation ({self.name}); leave it out")
 
 
 def _passing(relu: nn.Module, call: int) -> list[Any]:

@@ -91,7 +91,8 @@ def test_the_gradient_passes_the_last_relu_alone_as_if_it_were_none():
     assert not network.relu._forward_hooks and not network.relu._forward_pre_hooks
 
 
-@pytest.mark.parametrize(("name", "call"), [("resnet_small", 2), ("fcn_small", 1), ("resnet50", 3)])
+@pytest.mark.parametrize(("name", "call"), [("resnet_small", 2), ("fcn_small", 1), ("resnet50", 3),
+                          ("efficientnet_lite0", 1)])  # fmt: skip
 def test_the_last_relu_is_found(name, call):
     network, image = Network(name, num_classes=6).eval(), torch.rand(1, 3, 64, 64)
     representation = Representation(network, image, fake_relu=True)
@@ -102,7 +103,9 @@ def test_the_last_relu_is_found(name, call):
 @pytest.mark.parametrize("name", ["vit_b_16", "mobilenet_v3_small"])
 def test_where_no_relu_makes_the_representation_it_is_told(name):
     network, image = Network(name, num_classes=6).eval(), torch.rand(1, 3, 224, 224)
-    with pytest.raises(ValueError, match=one_line("fake_relu: no nn.ReLU makes the representation", "leave it out")):
+    with pytest.raises(
+        ValueError, match=one_line("fake_relu: no nn.ReLU or nn.ReLU6 makes the representation", "leave it out")
+    ):
         Representation(network, image, fake_relu=True)
 
 
