@@ -74,10 +74,11 @@ class _Backbone(nn.Module):
         self._blocks = nn.Sequential(*blocks)
         self._conv_head = nn.Conv2d(inputs, _CHANNELS, 1, bias=False)
         self._bn1 = _norm(_CHANNELS)
+        self.relu = nn.ReLU6()  # a module, so that it is found where the representation is looked for
 
     def forward(self, image: Tensor) -> Tensor:
         x = F.relu6(self._bn0(self._conv_stem(image)))
-        return F.relu6(self._bn1(self._conv_head(self._blocks(x))))
+        return self.relu(self._bn1(self._conv_head(self._blocks(x))))
 
 
 class EfficientNetLite0(_Backbone):

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from attacks.objectives import logits_of
 
-
 RELUS = (nn.ReLU, nn.ReLU6)
 """What leaves a unit that is 0 everywhere without a gradient."""
 

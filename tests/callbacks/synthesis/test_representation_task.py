@@ -34,7 +34,7 @@ def test_a_layer_may_be_named(task):
     assert made(task, layer="1").represent(network, batch["image"]).units == 48
     with pytest.raises(ValueError, match=one_line("layer=fc: the network has no such layer")):
         made(task, layer="fc").check(network, batch)
-    with pytest.raises(ValueError, match=one_line("fake_relu: no nn.ReLU makes the representation (1)")):
+    with pytest.raises(ValueError, match=one_line("fake_relu: no nn.ReLU or nn.ReLU6 makes the representation (1)")):
         made(task, fake_relu=True).check(linear(), batch)
 
 
