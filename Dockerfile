@@ -10,9 +10,10 @@ COPY callbacks callbacks
 COPY command_line command_line
 COPY datamodules datamodules
 COPY lightning_modules lightning_modules
+COPY paint paint
 COPY reports reports
 COPY configs configs
-COPY cli.py resuming.py run_folder.py training_cli.py ./
+COPY *.py ./
 RUN pip install --no-cache-dir --constraint constraints.txt --editable . \
     && mkdir runs && chown saddle runs
 

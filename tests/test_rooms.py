@@ -1,6 +1,7 @@
 """Who may import whom: the architecture, held."""
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,16 @@ def test_synthesis_and_insight_do_not_know_evaluation():
     for room in ("synthesis", "insight"):
         for path in (ROOT / "callbacks" / room).glob("*.py"):
             assert not any(within(module, {"callbacks.evaluation"}) for module in imports(path)), path
+
+
+def test_the_image_and_the_package_hold_all_rooms_and_modules():
+    copied = {word for line in (ROOT / "Dockerfile").read_text().splitlines() for word in line.split()[1:-1]}
+    assert ROOMS | {"configs", "*.py"} <= copied
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packages = {
+        str(path.parent.relative_to(ROOT)).replace("/", ".")
+        for room in ROOMS
+        for path in (ROOT / room).glob("**/__init__.py")
+    }
+    assert set(tools["packages"]) == packages
+    assert set(tools["py-modules"]) == {path.stem for path in ROOT.glob("*.py")}
