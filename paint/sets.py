@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from callbacks.synthesis.set_scores import set_scores
-from command_line import UserError
 from datamodules.images import read_image
 from datamodules.transforms import Resize
 from paint.files import Picture
@@ -39,10 +38,7 @@ def generated_scores(record: Record, run: str, pictures: list[Picture], features
         record: what was painted.
         run: the network's name.
         pictures: what was given.
-        features: what they are scored by.
-
-    Raises:
-        UserError: if it has none.
+        features: what they are scored by; where it has none, a `note` says so.
     """
     painted = [path for picture in pictures for path in record.results(run, picture.name)]
     real = [picture.path for picture in pictures if record.results(run, picture.name)]
@@ -53,8 +49,8 @@ def generated_scores(record: Record, run: str, pictures: list[Picture], features
         warnings.simplefilter("always")
         try:
             scores: dict[str, Any] = {**set_scores(sets[0], sets[1], features.network)}
-        except ValueError as error:
-            raise UserError(f"scores of all pictures: {error}") from error
+        except ValueError as error:  # the pictures are painted all the same
+            return {"note": f"no Inception Score and no FID: {error}"}
     notes = [str(each.message) for each in told if str(each.message).startswith("fid")]
     return scores | {"features": features.source} | ({"note": notes[0]} if notes else {})
 

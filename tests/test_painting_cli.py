@@ -168,6 +168,7 @@ def test_label_maps_say_what_is_wanted(photos):
     assert all(entry["painted"]["run"][0]["seen"]["road"] > 0.9 for entry in told["pictures"].values())
     assert told["scores"]["run"]["judged"] > 0.9, "the judge is the painter here"
     assert told["judge"]["checkpoint"] == "run/checkpoints/last.ckpt"
+    assert told["sets"]["run"]["note"].startswith("no Inception Score and no FID"), "the judge ends in no linear map"
 
 
 def test_classes_come_as_predict_writes_them(photos):
