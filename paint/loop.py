@@ -184,10 +184,11 @@ class Painter:
                 picture = samples[0].picture
                 _skip(picture, f"{picture.path}: {self.name}: {' '.join(str(error).split())}", record, bars)
             return
+        finite = torch.stack([painting.finite for painting in paintings]).all(0)
         for i, sample in enumerate(samples):
             path = sample.picture.path
             try:
-                if not all(bool(painting.finite[i]) for painting in paintings):
+                if not finite[i]:
                     raise ValueError(f"{path}: {self.name} met NaN or infinity")
                 record.add(self.name, sample, paintings, i, self.trained.classes)
             except ValueError as error:

@@ -55,7 +55,7 @@ class PictureCallback(Callback, ABC):
         """The run's folder, for what is kept."""
         self.training_images: Callable[[], Any] | None = None
         """Gives the training set without augmentation; None where it cannot be had."""
-        self.tick: Callable[[int], None] = lambda steps: None
+        self.tick: Callable[[int], None] = _nothing
         """Called while pictures are made, with the number of steps since the call before."""
         self.ticks = 0
         """How many steps a batch takes, as far as that is known."""
@@ -134,6 +134,7 @@ class PictureCallback(Callback, ABC):
                 for painting in self.synthesize(network, trainer.precision_plugin.convert_input(batch)):
                     names = [name_of(index, painting.variant) for index in batch["index"].tolist()]
                     exhibition.add(names, painting, batch.get("label"))
+        self.tick = _nothing  # the bar has left
         exhibition.finish(trainer.global_rank)
         self._made = True
 
@@ -187,6 +188,10 @@ class PictureCallback(Callback, ABC):
         if self.pairs:
             batch["other"] = torch.stack([other["image"] for _, other in group])
         return {key: value.to(device) for key, value in batch.items()}
+
+
+def _nothing(steps: int) -> None:
+    """Where nobody watches."""
 
 
 def name_of(index: int, variant: str) -> str:

@@ -65,14 +65,15 @@ class Exhibition:
             painting: what came out.
             label: int64, of the images `(B,)` or of their pixels `(B, H, W)`; None where it is not known.
         """
+        finite = painting.finite
         for i in range(len(names)):
-            if painting.finite[i]:
+            if finite[i]:
                 self._add(names[i], painting, i, None if label is None else label[i])
             else:
                 what = f"{self.folder.name}: the picture of sample {names[i]}"
                 warnings.warn(f"{what} is left out: the network met NaN", stacklevel=2)
         for name, values in painting.scores.items():
-            kept = values.detach().cpu()[painting.finite]
+            kept = values.detach().cpu()[finite]
             self.share.scores.setdefault(name, []).extend(kept[kept.isfinite()].tolist())
 
     def _add(self, name: str, painting: Painting, i: int, label: Tensor | None) -> None:

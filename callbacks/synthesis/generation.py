@@ -44,11 +44,12 @@ class Generation(Synthesis):
 
     def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Plans:
         image = batch["image"]
+        own = labels_of(network, batch)
         targets: list[Class | None] = [*self.targets] or [None]
         for target in targets:
-            label = labels_of(network, batch)
+            label = own
             if target is not None:
-                label = torch.where(valid_pixels(label), self.class_index(target, "targets"), label)
+                label = torch.where(valid_pixels(own), self.class_index(target, "targets"), own)
             gaussian = label.ndim == 1 if self.start is None else self.start == "gaussian"
             if gaussian and label.ndim > 1:
                 raise ValueError("start=gaussian: a Gaussian is that of a class, and label maps have many; take mean")

@@ -1,3 +1,4 @@
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 
@@ -22,6 +23,8 @@ def test_a_painting_joins_the_runs_progress_bar_and_leaves_it(make_trainer, nois
     trainer.fit(Classifier(pixel_network), noise_loader(), noise_loader())
     assert ("generation", 3) in seen[0]
     assert not any("generation" in each.description for each in bar.progress.tasks)
+    batch = {"image": torch.rand(1, 3, 8, 8), "label": torch.zeros(1, 8, 8, dtype=torch.long)}
+    synthesize(trainer.callbacks[0], pixel_network, batch)  # afterwards, without a run
 
 
 def test_a_run_without_a_bar_shows_none(tmp_path):
