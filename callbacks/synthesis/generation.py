@@ -59,13 +59,13 @@ class Generation(Synthesis):
 
     def _seeds(self, image: Tensor, label: Tensor, seed: Tensor) -> Tensor:
         """A sample of each label's Gaussian, `(B, 3, H, W)`; nearest neighbours make it as large as the image."""
-        if self._gaussians is None:
-            folder = None if self.folder is None else self.folder / "seeds"
-            self._gaussians = ClassGaussians(folder, self.training_images)
+        folder, known = None if self.folder is None else self.folder / "seeds", self._gaussians
+        if known is None or (known.folder, known.training_images) != (folder, self.training_images):  # of another run
+            known = self._gaussians = ClassGaussians(folder, self.training_images)
         size = (image.shape[-2], image.shape[-1])
         noise = normal(torch.empty(len(image), RANK, device="cpu"), seed, stream=1)
         samples = []
         for number, row in zip(label.tolist(), noise, strict=True):
             name = self.classes[number] if number < len(self.classes) else str(number)
-            samples.append(self._gaussians.of(number, size, name).sample(row[None]))
+            samples.append(known.of(number, size, name).sample(row[None]))
         return F.interpolate(torch.cat(samples).to(image), size, mode="nearest-exact")

@@ -50,6 +50,16 @@ def test_image_labels_start_from_a_sample_of_their_class():
     assert torch.allclose(plan.start.mean(0), crosses.mean(0), atol=0.05)
 
 
+def test_another_run_has_gaussians_of_its_own(tmp_path):
+    task = Generation(steps=1, step_size=1e-6)
+    batch = gaussian_batch(task)
+    first = task.synthesize(linear(4, 8).float(), batch)[0].start
+    task.training_images, task.folder = Shapes("class", train_samples=60, size=8, seed=5).plain_training_set, tmp_path
+    second = task.synthesize(linear(4, 8).float(), batch)[0].start
+    assert not torch.allclose(first, second, atol=0.01)
+    assert {path.stem for path in (tmp_path / "seeds").iterdir()} == {"0", "3"}
+
+
 def test_classes_that_are_named_get_a_picture_each():
     task = Generation(steps=30, targets=["cross", 0])
     paintings = task.synthesize(linear(4, 8).float(), gaussian_batch(task))
