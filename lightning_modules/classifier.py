@@ -112,6 +112,14 @@ class Classifier(LightningModule):
                 f"use one of {', '.join(FULL_PRECISIONS)}"
             )
 
+    def on_fit_start(self) -> None:
+        self.learn(getattr(self.trainer, "datamodule", None))
+
+    def learn(self, datamodule: Any) -> None:
+        """Let the loss look at the data, if it needs to, before its first call."""
+        if hasattr(self.loss, "learn"):
+            self.loss.learn(datamodule)
+
     def forward(self, image: Tensor) -> Tensor:
         """Logits of an image `(B, 3, H, W)`."""
         return logits_of(self.network(image))
@@ -126,6 +134,8 @@ class Classifier(LightningModule):
         values = self.loss(self.network, batch)
         loss = look_at_loss(values, len(batch["image"]))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
+        for name, part in getattr(self.loss, "parts", {}).items():
+            self.log(f"train/{name}", part, batch_size=len(batch["image"]))
         return loss * (1 + 0 * loss.detach())  # of NaN and infinity no process gets a gradient that is a number
 
     def on_train_epoch_end(self) -> None:

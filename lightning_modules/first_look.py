@@ -27,7 +27,7 @@ MOST_MAPS = 256
 def first_look(module: Classifier, datamodule: LightningDataModule, command: str, trainer: Trainer) -> None:
     """Look at the first and the last sample of each split of a command, and show the network the first.
 
-    In training, the loss of two samples, or of one where a batch holds no more. Where the label maps of the first and
+    In training, the loss of two samples and its gradient, or of one where a batch holds no more. Where the label maps of the first and
     the last are all void, others are looked at for one that is not. Module and random generators are as before, but
     that the module is where the run will be. No data loader's worker is started; a stream is left alone.
 
@@ -42,6 +42,8 @@ def first_look(module: Classifier, datamodule: LightningDataModule, command: str
         NetworkError: on a network that does, or that fails on such images.
     """
     classes = len(getattr(datamodule, "classes", ()))
+    if command == "fit":
+        module.learn(datamodule)
     for split in SPLITS[command]:
         loader = getattr(datamodule, f"{split}_dataloader")()
         if isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset):
@@ -98,6 +100,8 @@ def _loss(module: Classifier, batch: dict[str, Any]) -> None:
     loss = look_at_loss(module.loss(module.network, batch), len(batch["image"]))
     if not loss.isfinite():
         raise BatchError(f"the training loss is {loss.item()} before the first step: look at the data and the loss")
+    weights = [weight for weight in module.network.parameters() if weight.requires_grad]
+    torch.autograd.grad(loss, weights, allow_unused=True)  # what cannot be derived is told here
 
 
 def _logits(module: Classifier, batch: dict[str, Any], classes: int) -> None:
@@ -121,5 +125,10 @@ def _try(module: Classifier, batch: dict[str, Any], classes: int, training: bool
                 f"batch norm sees one value per channel of a batch {shape}: take --data.batch_size 2 or more"
             ) from error
         said = str(error).strip().partition("\n")[0]
+        if "derivative for" in said:
+            raise NetworkError(
+                f"the loss takes a derivative of the gradient, and an operator of the network has none ({said}): take "
+                "another network, or --model.loss GradientNorm --model.loss.step 0.01, which needs none"
+            ) from error
         part = "the network or its loss" if training else "the network"
         raise NetworkError(f"images {shape}: {part} fails with {type(error).__name__}: {said}") from error
