@@ -37,8 +37,8 @@ class Exemplars:
     A class of which there are none is never aimed at.
 
     Args:
-        data: samples of `image` float32 `(3, H, W)` in `[0, 1]` and `label`, a class or a map `(H, W)`. It is read, in an
-            order by lot that is the same every time, until there are enough of all classes.
+        data: samples of `image` float32 `(3, H, W)` in `[0, 1]` and `label`, a class or a map `(H, W)`. It is read, in
+            an order by lot that is the same every time, until there are enough of all classes.
         classes: number of classes C.
         per_class: how many of each class.
         skip: places in the data set that are left out.

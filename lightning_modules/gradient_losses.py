@@ -1,7 +1,7 @@
 """Losses on the input gradient: robustness, and gradients that show something, without an attack.
 
-Each is the cross-entropy and `weight` times a penalty on the gradient to the image that the network is trained on, whose
-own gradient to the weights takes the backward through the backward.
+Each is the cross-entropy and `weight` times a penalty on the gradient to the image that the network is trained on; to
+lower it takes a backward through the backward.
 """
 
 import math
@@ -69,7 +69,7 @@ class GradientAlignment(GradientLoss):
 
     Args:
         weight: of the penalty; Ganz et al. take 15 for a ResNet-18.
-        targets: how many classes t an image, by lot; each takes a backward with a graph of its own. Ganz et al. take all.
+        targets: how many classes t an image, by lot; each takes a backward of its own. Ganz et al. take all.
         towards: which r: the `nearest` of the exemplars to x, their `mean`, or one at `random`.
         per_class: how many exemplars of each class, of the training set; they are read before the first step.
         aux_weight: weight of the cross-entropy of an auxiliary head, where there is one.
@@ -123,7 +123,7 @@ class GradientAlignment(GradientLoss):
 
 
 class GradientNorm(GradientLoss):
-    """Keeps the gradient of the loss small: the penalty is ||d CE / dx||^2 (Ross & Doshi-Velez 2018; Srinivas et al. 2023).
+    """Keeps the gradient of the loss small: the penalty is ||d CE / dx||^2 (Ross & Doshi-Velez 2018).
 
     CE is each sample's own, so that neither the batch's size nor its neighbours change its penalty. With a `step`, the
     squared slope of the loss along its gradient takes its place, ((CE(x + h v) - CE(x)) / h)^2 with v = g / ||g||
@@ -154,12 +154,12 @@ class GradientNorm(GradientLoss):
 
 
 class SaliencyAlignment(GradientLoss):
-    """Makes the gradient of the right class look like the image, and that of the runner-up not (Singh et al. 2020, ART).
+    """Makes the gradient of the right class look like the image, that of the runner-up not (Singh et al. 2020, ART).
 
     With g+ = d logit_y / dx, g- = d max over other logits / dx, and each of g+, g- and x as the mean of |.| over its
-    channels, the penalty is softplus((1 - cos(x, g+)) - (1 - cos(x, g-))). Of label maps the logits are means over valid
-    pixels. Needs no images but the batch's. The authors attack this very loss in training, and take softplus for ReLU;
-    here a training attack is `attack.train`, and the network is as it is.
+    channels, the penalty is softplus((1 - cos(x, g+)) - (1 - cos(x, g-))). Of label maps the logits are means over
+    valid pixels. Needs no images but the batch's. The authors attack this very loss in training, and take softplus for
+    ReLU; here a training attack is `attack.train`, and the network is as it is.
 
     Args:
         weight: of the penalty (the authors': 0.5).
