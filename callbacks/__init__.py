@@ -11,6 +11,7 @@ from callbacks.evaluation.sanity import SanityGate
 from callbacks.evaluation_due import EvaluationDue
 from callbacks.exact_resume import ExactResume
 from callbacks.insight.gradient_pictures import GradientPictures
+from callbacks.insight.measurement import Measurement
 from callbacks.overfitting_guard import OverfittingGuard
 from callbacks.progress import Progress
 from callbacks.speed import Speed
@@ -33,7 +34,7 @@ from callbacks.zero_gradients import ZeroGradients
 __all__ = [
     "EMA", "Attack", "Checkpoints", "Dashboard", "DecisionInsight", "Divergence", "EvaluationDue", "ExactResume",
     "FeatureAddition", "FeaturePainting", "FeatureVisualization", "Generation", "GradientPictures", "Inpainting",
-    "Interpolation", "Inversion", "LargeEps", "OverfittingGuard", "PictureCallback", "Predictions", "Progress",
-    "Records", "Results", "SanityGate", "SketchToImage", "Speed", "SuperResolution", "Synthesis", "Translation",
-    "ZeroGradients",
+    "Interpolation", "Inversion", "LargeEps", "Measurement", "OverfittingGuard", "PictureCallback", "Predictions",
+    "Progress", "Records", "Results", "SanityGate", "SketchToImage", "Speed", "SuperResolution", "Synthesis",
+    "Translation", "ZeroGradients",
 ]  # fmt: skip

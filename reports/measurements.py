@@ -14,7 +14,7 @@ MARK = "*"
 
 
 def compare(runs: dict[str, Measured | None]) -> Comparison:
-    """Accuracy and mIoU in percent of every version of the images, what each attack cost, and the synthesis scores.
+    """Accuracy and mIoU in percent of every version of the images, what each attack cost, and all scores.
 
     Behind a value stands its 95 % interval, where it is known. An attack's row says its set, radius and steps; where
     these differ from run to run, a row of their own does. The numbers under attack of a network that failed the sanity
@@ -60,10 +60,11 @@ def _rows(found: list[Measured]) -> Iterator[tuple[str, list[str]]]:
     for attack in dict.fromkeys(attack for results in found for attack in results.cost):
         pairs = [results.cost.get(attack) for results in found]
         yield f"{attack} forwards + backwards", [f"{pair[0]:.0f} + {pair[1]:.0f}" if pair else "" for pair in pairs]
-    for task in dict.fromkeys(task for results in found for task in results.synthesis):
-        for name in dict.fromkeys(name for results in found for name in results.synthesis.get(task, {})):
-            values = [results.synthesis.get(task, {}).get(name) for results in found]
-            yield f"{task} {_title(name)}", ["" if value is None else _score(name, value) for value in values]
+    for scores in ([results.insight for results in found], [results.synthesis for results in found]):
+        for task in dict.fromkeys(task for each in scores for task in each):
+            for name in dict.fromkeys(name for each in scores for name in each.get(task, {})):
+                values = [each.get(task, {}).get(name) for each in scores]
+                yield f"{task} {_title(name)}", ["" if value is None else _score(name, value) for value in values]
 
 
 def _version_text(results: Measured, version: str) -> str:

@@ -40,6 +40,7 @@ class Measured:
     training: str = ""
     cost: dict[str, tuple[float, float]] = field(default_factory=dict)
     synthesis: dict[str, dict[str, float]] = field(default_factory=dict)
+    insight: dict[str, dict[str, float]] = field(default_factory=dict)
     judges: dict[str, str] = field(default_factory=dict)
     trusted: bool = True
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -118,10 +119,8 @@ def _measured(content: Any) -> Measured:
         settings={name: each for name, each in settings.items() if name != "train"},
         worst={name: texts(each, f"worst.{name}") for name, each in as_dict(top.get("worst"), "worst").items()},
         cost={name: pair for name, values in cost.items() if (pair := _cost(values, f"cost.{name}")) is not None},
-        synthesis={
-            task: {name: number(value, f"synthesis.{task}.{name}") for name, value in scores.items()}
-            for task, scores in dicts(top.get("synthesis"), "synthesis").items()
-        },
+        synthesis=_scores(top, "synthesis"),
+        insight=_scores(top, "insight"),
         judges={task: _judge(each, f"judges.{task}") for task, each in dicts(top.get("judges"), "judges").items()},
         trusted=passed and not failed,
         failed=failed,
@@ -130,6 +129,13 @@ def _measured(content: Any) -> Measured:
         ),
         seed="" if top.get("seed") is None else f"{number(top['seed'], 'seed'):.0f}",
     )
+
+
+def _scores(top: dict[str, Any], key: str) -> dict[str, dict[str, float]]:
+    return {
+        task: {name: number(value, f"{key}.{task}.{name}") for name, value in scores.items()}
+        for task, scores in dicts(top.get(key), key).items()
+    }
 
 
 def _metrics(values: Any, key: str) -> Metrics:

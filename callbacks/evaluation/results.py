@@ -13,6 +13,7 @@ from callbacks.attack import attack_of, run_seed
 from callbacks.evaluation.records import Records
 from callbacks.evaluation.sanity import SanityGate
 from callbacks.evaluation.versions import versions
+from callbacks.insight.measurement import Measurement
 from callbacks.settings import settings
 from callbacks.stopping import why_stopped
 from callbacks.synthesis.base import Synthesis
@@ -32,12 +33,12 @@ class Results(Callback):
     `miou_interval` are 95 % intervals, those of label maps in evaluations that keep records only. `attacks` holds the
     attacks' settings, `worst` the groups, `cost` what each attack took: forwards and backwards per image, and seconds
     in all. `sanity` says whether the network passed the gate, and what the gate found. `synthesis` holds what the
-    synthesis callbacks measured, `judges` the network that judged each task, with the path and SHA-256 of its weights
-    as they were read; null for weights that come from no file. `stopped` says why a callback ended training early,
-    `checkpoint` the path and SHA-256 of what was evaluated, a checkpoint or a file of weights. `training` is how these
-    weights were trained, as far as the checkpoint says: the `run`, its `attack`, the attack's `fraction` and `warm_up`,
-    and `epochs`, parts of them included. `image_size` is that of the evaluation's images, `[H, W]`, or null where they
-    differ. `epochs` and `steps` are those of a fit.
+    synthesis callbacks measured, `insight` what each `Measurement` did, `judges` the network that judged each task,
+    with the path and SHA-256 of its weights as they were read; null for weights that come from no file. `stopped`
+    says why a callback ended training early, `checkpoint` the path and SHA-256 of what was evaluated, a checkpoint or
+    a file of weights. `training` is how these weights were trained, as far as the checkpoint says: the `run`, its
+    `attack`, the attack's `fraction` and `warm_up`, and `epochs`, parts of them included. `image_size` is that of the
+    evaluation's images, `[H, W]`, or null where they differ. `epochs` and `steps` are those of a fit.
 
     A file that is there is not replaced by less: where nothing was evaluated it stays, and where an attack or a
     synthesis that it has was left out, it is kept as `results-<steps>.json`.
@@ -122,6 +123,7 @@ class Results(Callback):
             "command": trainer.state.fn,
             "metrics": {version: measured[version] for version in versions if version in measured},
             "synthesis": {c.task: c.results for c in callbacks if isinstance(c, PictureCallback) and c.results},
+            "insight": {c.task: c.results for c in callbacks if isinstance(c, Measurement) and c.results},
             "judges": self._judges,
             "attacks": {name: settings(each) for name, each in attack.evaluate.items()},
             "worst": attack.worst,
@@ -146,7 +148,8 @@ def _spare(path: Path, content: dict[str, Any]) -> bool:
         before = results_as_written(path.parent)
     except ReportError:  # there is none, or nothing that could be read
         return True
-    lost = [name for key in ("metrics", "synthesis") for name in (before.get(key) or {}) if name not in content[key]]
+    kinds = ("metrics", "synthesis", "insight")
+    lost = [name for kind in kinds for name in (before.get(kind) or {}) if name not in content[kind]]
     if lost and not content["metrics"]:
         rank_zero_warn(f"{path} stays as it is: nothing was evaluated")
         return False

@@ -20,6 +20,7 @@ WHOLE = {
     "command": "test",
     "metrics": {"clean": {"accuracy": 0.5, "miou": 0.25, "loss": 1.5, "samples": 7, "labels": {"cat": 3, "dog": 4}}},
     "synthesis": {"inpainting": {"blurred_error": 0.01}},
+    "insight": {"alignment": {"cosine": 0.25}},
     "judges": {"inpainting": {"network": "fcn_small", "weights": "runs/a/last.ckpt", "sha256": "0123456789abcdef"}},
     "attacks": {"pgd": {"class": "PGD", "constraint": {"class": "Linf", "eps": 0.03}, "steps": 3}, "own": "attack"},
     "training": {"run": "at50", "attack": None, "fraction": 1.0, "warm_up": 0.0, "epochs": 8},
@@ -42,6 +43,7 @@ def test_results_are_read(tmp_path):
     assert found.worst == {"sea": ["pgd", "clean"]} and found.cost == {"pgd": (3, 3)}
     assert not found.trusted and found.failed == [("a", "b")]
     assert found.synthesis == {"inpainting": {"blurred_error": 0.01}}
+    assert found.insight == {"alignment": {"cosine": 0.25}}
     assert found.judges == {"inpainting": "fcn_small 01234567 (runs/a/last.ckpt)"}
     assert set(found.settings) == {"pgd", "own"}
 
@@ -105,6 +107,7 @@ def test_any_value_of_another_kind_is_read_or_told_in_one_line(tmp_path, path):
         ({"worst": {"sea": "pgd"}}, "worst.sea is 'pgd', not a list"),
         ({"cost": {"pgd": {"forwards": "3", "backwards": 3}}}, "cost.pgd.forwards is '3'"),
         ({"synthesis": {"inpainting": 0.5}}, "synthesis.inpainting is 0.5"),
+        ({"insight": {"alignment": {"cosine": "0.1"}}}, "insight.alignment.cosine is '0.1'"),
         ({"judges": {"inpainting": {"network": 3}}}, "judges.inpainting.network is 3, not a text"),
         ({"sanity": {"passed": "yes"}}, "sanity.passed is 'yes', not true or false"),
     ],
