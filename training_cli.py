@@ -201,10 +201,10 @@ class TrainingCLI(LightningCLI):
             raise
 
     def _look_at_pictures(self, subcommand: str) -> None:
-        """Whether what the config paints can be painted."""
+        """Whether what the config paints can be painted, and what it measures can be measured."""
         split = {"fit": "val", "validate": "val", "test": "test"}.get(subcommand)
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, callbacks.PictureCallback) and split:
+            if isinstance(callback, callbacks.PictureCallback | callbacks.Measurement) and split:
                 data = getattr(self.datamodule, f"{split}_dataloader")().dataset
                 callback.first_look(self.trainer, self.model, self.datamodule, data)
 

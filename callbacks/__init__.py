@@ -10,6 +10,7 @@ from callbacks.evaluation.results import Results
 from callbacks.evaluation.sanity import SanityGate
 from callbacks.evaluation_due import EvaluationDue
 from callbacks.exact_resume import ExactResume
+from callbacks.insight.alignment import Alignment
 from callbacks.insight.gradient_pictures import GradientPictures
 from callbacks.insight.measurement import Measurement
 from callbacks.overfitting_guard import OverfittingGuard
@@ -32,9 +33,9 @@ from callbacks.weight_averaging import EMA
 from callbacks.zero_gradients import ZeroGradients
 
 __all__ = [
-    "EMA", "Attack", "Checkpoints", "Dashboard", "DecisionInsight", "Divergence", "EvaluationDue", "ExactResume",
-    "FeatureAddition", "FeaturePainting", "FeatureVisualization", "Generation", "GradientPictures", "Inpainting",
-    "Interpolation", "Inversion", "LargeEps", "Measurement", "OverfittingGuard", "PictureCallback", "Predictions",
-    "Progress", "Records", "Results", "SanityGate", "SketchToImage", "Speed", "SuperResolution", "Synthesis",
-    "Translation", "ZeroGradients",
+    "EMA", "Alignment", "Attack", "Checkpoints", "Dashboard", "DecisionInsight", "Divergence", "EvaluationDue",
+    "ExactResume", "FeatureAddition", "FeaturePainting", "FeatureVisualization", "Generation", "GradientPictures",
+    "Inpainting", "Interpolation", "Inversion", "LargeEps", "Measurement", "OverfittingGuard", "PictureCallback",
+    "Predictions", "Progress", "Records", "Results", "SanityGate", "SketchToImage", "Speed", "SuperResolution",
+    "Synthesis", "Translation", "ZeroGradients",
 ]  # fmt: skip

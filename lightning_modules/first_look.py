@@ -27,9 +27,9 @@ MOST_MAPS = 256
 def first_look(module: Classifier, datamodule: LightningDataModule, command: str, trainer: Trainer) -> None:
     """Look at the first and the last sample of each split of a command, and show the network the first.
 
-    In training, the loss of two samples and its gradient, or of one where a batch holds no more. Where the label maps of
-    the first and the last are all void, others are looked at for one that is not. Module and random generators are as
-    before, but that the module is where the run will be. No data loader's worker is started; a stream is left alone.
+    In training, the loss of two samples and its gradient, or of one where a batch holds no more. Where the label maps
+    of the first and the last are all void, others are looked at for one that is not. Module and random generators are
+    as before, but that the module is where the run will be. No data loader's worker is started; a stream is left alone.
 
     Args:
         module: whose network, and in `fit` whose loss, is tried.
