@@ -149,6 +149,7 @@ def test_pictures_are_dealt_out_and_are_those_of_one_process(fitted, monkeypatch
     """Each process paints its share; the first one tells of all, and their mean scores are those of one."""
     checkpoint = ["--ckpt_path", "runs/quickstart/checkpoints/last.ckpt", "--trainer.logger", "false"]
     args = [*checkpoint, "--data.val_samples", "7", "--sanity", "false", "--attack.evaluate", "null"]
+    args += ["--trainer.callbacks+=Alignment", "--trainer.callbacks.samples", "3", "--trainer.callbacks.among", "0"]
     in_two_processes(fitted, "validate", *args, "--name", "shared")
     monkeypatch.chdir(fitted)
     main(["validate", *ARGS, *args, "--name", "alone"])
@@ -159,7 +160,29 @@ def test_pictures_are_dealt_out_and_are_those_of_one_process(fitted, monkeypatch
     assert all((one / path).read_bytes() == (two / path).read_bytes() for path in found)
     scores = results(fitted, "shared_validate")["synthesis"]["inpainting"]
     assert scores == pytest.approx(results(fitted, "alone_validate")["synthesis"]["inpainting"], rel=1e-12)
+    measured = results(fitted, "shared_validate")["insight"]["alignment"]
+    assert len(measured) == 3
+    assert measured == pytest.approx(results(fitted, "alone_validate")["insight"]["alignment"], rel=1e-9)
     for task in ("inpainting", "generation"):
         told = [json.loads((run / "gallery" / task / "task.json").read_text()) for run in (one, two)]
         assert told[0] == told[1] and len(told[0]["samples"]) == 7
         assert not list((two / "gallery" / task).glob(".share*"))
+
+
+def test_a_loss_on_gradients_trains_two_processes_as_one(tmp_path, monkeypatch):
+    """Of a network without batch norm: two batches of 2 are one of 4."""
+    network = ["--model.network.name", "mnist_cnn", "--model.network.num_classes", "4", "--data.labels", "class"]
+    args = [*network, "--attack.train", "null", "--attack.evaluate", "null", "--trainer.callbacks", "[]"]
+    args += ["--model.loss", "GradientNorm", "--model.loss.weight", "100", "--trainer.logger", "false"]
+    in_two_processes(tmp_path, "fit", *args, "--data.val_samples", "4", "--name", "two")
+    monkeypatch.chdir(tmp_path)
+    one = ["--data.batch_size", "4", "--trainer.callbacks", "[]", "--name", "one", "--data.val_samples", "4"]
+    main(["fit", *ARGS, *args, *one])
+    main(["fit", *ARGS, *args, *one, "--name", "plain", "--model.loss", "CrossEntropyLoss"])
+    weights = [
+        torch.load(f"runs/{name}/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for name in ("two", "one", "plain")
+    ]
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weight, weights[1][name], rtol=1e-9, atol=1e-12)
+    assert any(not torch.allclose(weight, weights[2][name]) for name, weight in weights[0].items())

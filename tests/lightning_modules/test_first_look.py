@@ -11,7 +11,7 @@ from one_line import one_line
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from lightning_modules import TRADES, BatchError, Classifier, NetworkError
+from lightning_modules import TRADES, BatchError, Classifier, GradientNorm, NetworkError
 from lightning_modules.first_look import first_look
 
 IMAGE, MAPS = uniform(4, 3, 6, 6).float(), ragged_labels()
@@ -213,6 +213,17 @@ def test_a_loss_is_tried_before_training(look, loss, error, part):
     with pytest.raises(error, match=one_line(part)):
         look(fcn(), "fit", loss=loss)
     look(fcn(), "validate", loss=loss)
+
+
+def test_a_network_without_a_second_derivative_is_told_before_training(look):
+    network = fcn()
+    network[2] = nn.Hardsigmoid()
+    look(network, "fit")
+    part = "the loss takes a derivative of the gradient, and an operator of the network has none (derivative for aten::"
+    with pytest.raises(NetworkError, match=one_line(part)):
+        look(network, "fit", loss=GradientNorm())
+    look(network, "fit", loss=GradientNorm(step=0.01))
+    assert all(weight.grad is None for weight in network.parameters())
 
 
 def test_images_of_float64_are_for_such_networks(look):
