@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from callbacks.attack import attack_of
+from callbacks.attack import attack_of, run_seed
 from callbacks.settings import settings
 from reports.files import ReportError
 from reports.results import results_as_written
@@ -28,6 +28,7 @@ def training(trainer: Trainer, epochs: float) -> dict[str, Any]:
         "fraction": attack.fraction,
         "warm_up": attack.warm_up,
         "epochs": round(epochs, 6),
+        "seed": run_seed(),
         "classes": classes_of(trainer),
     }
 

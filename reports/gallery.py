@@ -16,6 +16,7 @@ from reports.measurements import compare
 from reports.paintings import Seen, Task, beside, is_picture, paintings, read_task
 from reports.palette import VOID, color
 from reports.results import read_runs
+from reports.table import Comparison
 from reports.wording import painting_text, printable
 
 GIVEN = ("original", "label", "start")
@@ -55,7 +56,7 @@ class Section:
     samples: list[Sample]
 
 
-def write_page(runs: list[Path], page: Path) -> None:
+def write_page(runs: list[Path], page: Path, comparison: Comparison | None = None) -> None:
     """Write an HTML page about one or several runs: what they measured, robustness curves, and the galleries.
 
     Pictures stand sample by sample, all runs below each other; they are linked, not copied.
@@ -63,6 +64,7 @@ def write_page(runs: list[Path], page: Path) -> None:
     Args:
         runs: the runs' folders.
         page: the HTML file to write.
+        comparison: the table of what they measured; by default one of a column per run.
 
     Raises:
         ReportError: if a run has results that cannot be read.
@@ -71,7 +73,7 @@ def write_page(runs: list[Path], page: Path) -> None:
     runs = list(dict.fromkeys(run.resolve() for run in runs))  # a run has a name, also if it is the current folder
     found = read_runs(runs)
     folders = dict(zip(found, runs, strict=True))
-    comparison = compare(found)
+    comparison = comparison or compare(found)
     evaluations = {run for run, results in found.items() if results and results.command in ("validate", "test")}
     tasks = sorted({folder.name for run in runs for folder in (run / "gallery").glob("*/")})
     content = {

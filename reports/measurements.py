@@ -1,43 +1,52 @@
 """What runs measured, side by side: a row per measurement, a column per run."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
 from reports.intervals import Interval
-from reports.results import Measured, Metrics
+from reports.results import Measured, Metrics, Scores, Spread
 from reports.table import Comparison
 from reports.wording import attack_text, group_text, short
 
 MARK = "*"
 """Stands at what cannot be trusted."""
 
+LEGEND = (
+    ("[", "In brackets: the 95 % confidence interval over the images, what other images of this kind would give"),
+    ("±", "Behind ±: the standard deviation over seeds (n - 1), what other trainings would give"),
+)
+"""What signs in cells mean."""
 
-def compare(runs: dict[str, Measured | None]) -> Comparison:
+
+def compare(runs: dict[str, Measured | None], sets: Mapping[str, str] | None = None) -> Comparison:
     """Accuracy and mIoU in percent of every version of the images, what each attack cost, and all scores.
 
-    Behind a value stands its 95 % interval, where it is known. An attack's row says its set, radius and steps; where
-    these differ from run to run, a row of their own does. The numbers under attack of a network that failed the sanity
-    gate are marked, and a note says why. Other notes say what stands in one row and is not the same: other attacks
-    under one name, other data.
+    Behind a value stands its 95 % interval, where it is known; behind a mean over seeds, the standard deviation. An
+    attack's row says its set, radius and steps; where these differ from run to run, a row of their own does. The
+    numbers under attack of a network that failed the sanity gate are marked, and a note says why. Other notes say
+    what stands in one row and is not the same: other attacks under one name, other data.
 
     Args:
         runs: results by name; None of a run that has none yet.
+        sets: on which data set each run was measured, if they are to be of several; by default on the same.
     """
     comparison = Comparison(list(runs))
     found = [results or Measured() for results in runs.values()]
     for name, cells in _rows(found):
         if any(cells):
             comparison.rows[name] = cells
-            if "[" in "".join(cells):
-                comparison.legend = "In brackets: the 95 % confidence interval over the images"
+    comparison.legend = "; ".join(text for sign, text in LEGEND if any(sign in each for each in comparison.cells()))
     for run, results in runs.items():
         if results is None:
             comparison.notes.append(f"{run} has no results yet: they are written at the end of fit, validate or test")
         elif results.failed:
             why = "; ".join(f"not so: {name} ({what})" for name, what in results.failed)
             comparison.notes.append(f"{MARK} {run} may hide its gradients, and then attacks prove nothing: {why}")
-    comparison.notes += _differences(comparison.runs, found)
+    for data in dict.fromkeys(sets.values()) if sets else [None]:
+        names = [run for run in runs if sets is None or sets.get(run) == data]
+        comparison.notes += _differences(names, [runs[run] or Measured() for run in names])
+    comparison.notes += _other_attacks(comparison.runs, found)
     comparison.notes += _judges(comparison.runs, found)
     comparison.notes += _copies(runs)
     return comparison
@@ -63,8 +72,8 @@ def _rows(found: list[Measured]) -> Iterator[tuple[str, list[str]]]:
     for scores in ([results.insight for results in found], [results.synthesis for results in found]):
         for task in dict.fromkeys(task for each in scores for task in each):
             for name in dict.fromkeys(name for each in scores for name in each.get(task, {})):
-                values = [each.get(task, {}).get(name) for each in scores]
-                yield f"{task} {_title(name)}", ["" if value is None else _score(name, value) for value in values]
+                row = [_score(results, each, task, name) for results, each in zip(found, scores, strict=True)]
+                yield f"{task} {_title(name)}", row
 
 
 def _version_text(results: Measured, version: str) -> str:
@@ -80,8 +89,18 @@ def _share(results: Measured, version: str, key: str) -> str:
     if value is None:
         return ""
     mark = "" if results.trusted or version == "clean" else MARK
+    behind = _behind(results.spread.get(f"{version} {key}"), lambda deviation: f"{100 * deviation:.1f}")
     interval: Interval | None = getattr(metrics, f"{key}_interval")
-    return f"{100 * value:.1f} %{mark}" + (f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else "")
+    behind += f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else ""
+    return f"{100 * value:.1f} %{mark}{behind}"
+
+
+def _behind(spread: Spread | None, said: Callable[[float], str]) -> str:
+    """How far the runs lie apart that a value is the mean of, and how many they are; empty for a single run's."""
+    if spread is None:
+        return ""
+    runs = f" ({spread.runs} {'seed' if spread.runs == 1 else 'seeds'})"
+    return runs if spread.deviation is None else f" ± {said(spread.deviation)}{runs}"
 
 
 def _title(score: str) -> str:
@@ -90,12 +109,18 @@ def _title(score: str) -> str:
     return score.replace("_", " ")
 
 
-def _score(name: str, value: float) -> str:
+def _score(results: Measured, scores: Scores, task: str, name: str) -> str:
+    """In its unit, which follows from its name."""
+    value = scores.get(task, {}).get(name)
+    if value is None:
+        return ""
+    scale, digits, unit = 1, ".4f" if abs(value) < 1e6 else ".4g", ""
     if name.startswith("judged") and 0 <= value <= 1:
-        return f"{100 * value:.1f} %"
-    if name.startswith("psnr") and abs(value) < 1e6:
-        return f"{value:.2f} dB"
-    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
+        scale, digits, unit = 100, ".1f", " %"
+    elif name.startswith("psnr") and abs(value) < 1e6:
+        scale, digits, unit = 1, ".2f", " dB"
+    behind = _behind(results.spread.get(f"{task} {name}"), lambda deviation: f"{scale * deviation:{digits}}")
+    return f"{scale * value:{digits}}{unit}{behind}"
 
 
 def _differences(names: list[str], found: list[Measured]) -> Iterator[str]:
@@ -107,6 +132,10 @@ def _differences(names: list[str], found: list[Measured]) -> Iterator[str]:
     for what, each in (("image size", [r.image_size for r in found]), ("seed", [r.seed for r in found])):
         if len({value for value in each if value}) > 1:
             yield f"not the same {what}: {_by_run(names, each)}"
+
+
+def _other_attacks(names: list[str], found: list[Measured]) -> Iterator[str]:
+    """Attacks that are not the same under one name."""
     for version in dict.fromkeys(version for results in found for version in results.metrics):
         settings = [_settings(results, version) for results in found]
         for key in dict.fromkeys(key for each in settings for key in each):

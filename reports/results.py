@@ -3,12 +3,22 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from reports.files import ReportError, read_json
 from reports.intervals import Interval, wilson
 from reports.values import as_dict, as_list, boolean, count, dicts, number, odd, perhaps, share, text, texts
 from reports.wording import attack_text, printable
+
+Scores = dict[str, dict[str, float]]
+"""By task and name."""
+
+
+class Spread(NamedTuple):
+    """Of a mean over runs: the sample standard deviation (n - 1), None of a single run, and how many runs."""
+
+    deviation: float | None
+    runs: int
 
 
 @dataclass
@@ -28,8 +38,10 @@ class Measured:
     """What a results file holds; what it does not hold is empty.
 
     `settings` are those of each evaluation attack, `training` says how the network was trained, as far as that is
-    known, `judges` which network scored the pictures of a task, `failed` are the checks of the sanity gate that failed,
-    as name and finding.
+    known, `network` is the run that did, `trained_seed` and `epochs` are that training's, `checkpoint` is where its
+    weights were. `judges` says which network scored the pictures of a task, `failed` are the checks of the sanity gate
+    that failed, as name and finding. Where values are means over runs, `spread` is theirs, by version and metric, such
+    as `clean accuracy`, or task and score.
     """
 
     command: str = ""
@@ -39,13 +51,18 @@ class Measured:
     worst: dict[str, list[str]] = field(default_factory=dict)
     training: str = ""
     cost: dict[str, tuple[float, float]] = field(default_factory=dict)
-    synthesis: dict[str, dict[str, float]] = field(default_factory=dict)
-    insight: dict[str, dict[str, float]] = field(default_factory=dict)
+    synthesis: Scores = field(default_factory=dict)
+    insight: Scores = field(default_factory=dict)
     judges: dict[str, str] = field(default_factory=dict)
     trusted: bool = True
     failed: list[tuple[str, str]] = field(default_factory=list)
     image_size: str = ""
     seed: str = ""
+    network: str = ""
+    trained_seed: str = ""
+    epochs: str = ""
+    checkpoint: str = ""
+    spread: dict[str, Spread] = field(default_factory=dict)
 
 
 def read_results(run: Path) -> Measured:
@@ -111,6 +128,7 @@ def _measured(content: Any) -> Measured:
     checks = [_check(each) for each in as_list(sanity.get("checks"), "sanity.checks")]
     failed = [(name, found) for name, passed, found in checks if not passed]
     passed = boolean(sanity.get("passed", not failed), "sanity.passed")
+    training = as_dict(top.get("training"), "training")
     return Measured(
         command=text(top.get("command"), "command"),
         data=text(top.get("data"), "data"),
@@ -127,11 +145,19 @@ def _measured(content: Any) -> Measured:
         image_size=" x ".join(
             f"{count(side, 'image_size'):g}" for side in as_list(top.get("image_size"), "image_size")
         ),
-        seed="" if top.get("seed") is None else f"{number(top['seed'], 'seed'):.0f}",
+        seed=_number(top.get("seed"), "seed"),
+        network=text(training.get("run"), "training.run"),
+        trained_seed=_number(training.get("seed"), "training.seed"),
+        epochs=_number(training.get("epochs"), "training.epochs"),
+        checkpoint=text(as_dict(top.get("checkpoint"), "checkpoint").get("path"), "checkpoint.path"),
     )
 
 
-def _scores(top: dict[str, Any], key: str) -> dict[str, dict[str, float]]:
+def _number(value: Any, key: str) -> str:
+    return "" if value is None else f"{number(value, key):.12g}"
+
+
+def _scores(top: dict[str, Any], key: str) -> Scores:
     return {
         task: {name: number(value, f"{key}.{task}.{name}") for name, value in scores.items()}
         for task, scores in dicts(top.get(key), key).items()

@@ -22,6 +22,10 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
     legend: str = ""
 
+    def cells(self) -> list[str]:
+        """All cells, in no order that matters."""
+        return [cell for row in self.rows.values() for cell in row]
+
     def text(self, form: str) -> str:
         """The table and its notes as text, in one of `FORMATS`; what the format would take for a command is escaped."""
         cells = [["", *self.runs], *([name, *row] for name, row in self.rows.items())]
@@ -33,6 +37,7 @@ class Comparison:
         table = tabulate(cells[1:], cells[0], FORMATS[form], colalign=align, disable_numparse=True)
         if form == "latex":  # tabulate escapes the rest
             table = re.sub(r"^(\s*)([\[*])", r"\1{}\2", table, flags=re.MULTILINE)  # else it belongs to the \\ before
+            table = table.replace("±", r"$\pm$")
             notes = [f"% {note}" for note in notes]
         return ("\n\n" if form == "markdown" else "\n").join([table, *notes])  # else it would be a row of the table
 

@@ -28,17 +28,18 @@ from reports.results import results_as_written
 class Results(Callback):
     """Writes `results.json` into the run's folder, whole, at the end of fit, validate and test.
 
-    `metrics` maps `clean`, each evaluation attack and each `worst` group to `accuracy` and `miou` as fractions of 1, to
-    `loss` and `samples`, and to `class_accuracy`, `iou` and the number of `labels` by class; `accuracy_interval` and
-    `miou_interval` are 95 % intervals, those of label maps in evaluations that keep records only. `attacks` holds the
-    attacks' settings, `worst` the groups, `cost` what each attack took: forwards and backwards per image, and seconds
-    in all. `sanity` says whether the network passed the gate, and what the gate found. `synthesis` holds what the
-    synthesis callbacks measured, `insight` what each `Measurement` did, `judges` the network that judged each task,
-    with the path and SHA-256 of its weights as they were read; null for weights that come from no file. `stopped`
-    says why a callback ended training early, `checkpoint` the path and SHA-256 of what was evaluated, a checkpoint or
-    a file of weights. `training` is how these weights were trained, as far as the checkpoint says: the `run`, its
-    `attack`, the attack's `fraction` and `warm_up`, and `epochs`, parts of them included. `image_size` is that of the
-    evaluation's images, `[H, W]`, or null where they differ. `epochs` and `steps` are those of a fit.
+    `metrics` maps `clean`, each evaluation attack and each `worst` group to `accuracy` and `miou` as fractions of 1,
+    to `loss` and `samples`, and to `class_accuracy`, `iou` and the number of `labels` by class; `accuracy_interval`
+    and `miou_interval` are 95 % intervals, those of label maps in evaluations that keep records only. `attacks` holds
+    the attacks' settings, `worst` the groups, `cost` what each attack took: forwards and backwards per image, and
+    seconds in all. `sanity` says whether the network passed the gate, and what the gate found. `synthesis` holds what
+    the synthesis callbacks measured, `insight` what each `Measurement` did, `judges` the network that judged each
+    task, with the path and SHA-256 of its weights as they were read; null for weights that come from no file.
+    `stopped` says why a callback ended training early, `checkpoint` the path and SHA-256 of what was evaluated, a
+    checkpoint or a file of weights. `training` is how these weights were trained, as far as the checkpoint says: the
+    `run`, its `attack`, the attack's `fraction` and `warm_up`, the `seed`, and `epochs`, parts of them included.
+    `image_size` is that of the evaluation's images, `[H, W]`, or null where they differ. `epochs` and `steps` are
+    those of a fit.
 
     A file that is there is not replaced by less: where nothing was evaluated it stays, and where an attack or a
     synthesis that it has was left out, it is kept as `results-<steps>.json`.

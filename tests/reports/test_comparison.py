@@ -183,3 +183,34 @@ def test_reports_need_no_torch():
     code = f"import sys, reports.comparison; print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def seeds_on(folder, data, accuracies):
+    """Runs of one config and a seed each, on one data set."""
+    for seed, accuracy in enumerate(accuracies):
+        run = make_run(folder / f"std_seed{seed}", {"clean": {"accuracy": accuracy, "samples": 100}})
+        content = json.loads((run / "results.json").read_text()) | {"command": "fit", "data": data}
+        (run / "results.json").write_text(json.dumps(content))
+        (run / "config.yaml").write_text(f"seed_everything: {seed}\ndata: {{class_path: datamodules.{data}}}\n")
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "latex"])
+def test_seeds_and_data_sets_make_a_row_for_a_network_and_a_column_for_a_data_set(tmp_path, capsys, form):
+    runs = [*seeds_on(tmp_path / "a", "CIFAR10", (0.9, 0.92)), *seeds_on(tmp_path / "b", "CUB200", (0.5, 0.6))]
+    main([*map(str, runs), "--seeds", "--columns", "data", "--format", form, "--output", str(tmp_path / "page.html")])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "clean accuracy" in line]
+    assert len(lines) == 1 and "std" in lines[0] and "seed" in lines[0]
+    for text in ("91.0", "1.4", "55.0", "7.1", "(2 seeds)"):
+        assert text in lines[0]
+    page = (tmp_path / "page.html").read_text()
+    assert "CIFAR10</th>" in page and "55.0 % ± 7.1 (2 seeds)" in page
+
+
+def test_without_them_no_config_is_read(tmp_path, capsys):
+    (run,) = seeds_on(tmp_path, "CIFAR10", (0.9,))
+    (run / "config.yaml").write_text("a: [")
+    main([str(run)])
+    assert "90.0 %" in capsys.readouterr().out
+    with pytest.raises(ReportError, match=one_line("config.yaml", "no config of a run")):
+        main([str(run), "--seeds"])

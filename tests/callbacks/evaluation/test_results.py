@@ -114,7 +114,7 @@ def test_the_training_is_the_checkpoints_own_wherever_it_lies(make_trainer, nois
     trainer.fit(module, noise_loader(), noise_loader())
     fitted = read(tmp_path)["training"]
     assert fitted.pop("attack").items() >= TRAINED.items()
-    assert fitted == {"run": tmp_path.name, "fraction": 0.5, "warm_up": 0.0, "epochs": 2}
+    assert fitted == {"run": tmp_path.name, "fraction": 0.5, "warm_up": 0.0, "epochs": 2, "seed": 0}
     fitted = read(tmp_path)["training"]
     trainer.save_checkpoint(tmp_path / "moved.pt")
 
