@@ -24,6 +24,7 @@ import attacks  # noqa: F401  importing a room lets its classes be called by the
 import callbacks
 from callbacks.interruption import Stopped, ending
 from callbacks.last_words import LostProcessError, exchanged, forget
+from callbacks.trained import check_number, training_of
 from callbacks.whole_files import WholeFiles
 from command_line import FindConfig, Parser, UserError, deepest
 from command_line.kept_config import SaveConfig, as_list, described, mark, take_back
@@ -178,9 +179,11 @@ class TrainingCLI(LightningCLI):
         """Look at the data and what it asks of the network before a logger or a checkpoint writes anything."""
         self.datamodule.setup(subcommand)
         self.model.check(self.trainer.precision)
+        checkpoint = self.config[subcommand].ckpt_path
+        if checkpoint is not None:
+            check_number(training_of(checkpoint), getattr(self.datamodule, "classes", ()), checkpoint)
         first_look(self.model, self.datamodule, subcommand, self.trainer)
         self._look_at_pictures(subcommand)
-        checkpoint = self.config[subcommand].ckpt_path
         if checkpoint is not None:
             check_checkpoint(self.model, Path(checkpoint))
         if checkpoint is not None and subcommand == "fit":

@@ -64,6 +64,19 @@ def check_attack(trained: Mapping[str, Any], now: Mapping[str, Any]) -> None:
             )
 
 
+def check_number(trained: Mapping[str, Any] | None, now: Sequence[str], weights: str) -> None:
+    """Raises MisconfigurationException if weights were trained on more or fewer classes than the data have."""
+    then = (trained or {}).get("classes") or []
+    if then and now and len(then) != len(now):
+        raise MisconfigurationException(
+            f"{weights}: was trained on {_listed(then)}, and the data have {_listed(now)}; take data of its classes"
+        )
+
+
+def _listed(classes: Sequence[str]) -> str:
+    return f"{len(classes)} classes ({', '.join(classes[:3])}{', ...' * (len(classes) > 3)})"
+
+
 def check_classes(trained: Mapping[str, Any] | None, now: Sequence[str], weights: str) -> None:
     """Look whether the data's classes are those that weights were trained on; a warning where only their number is.
 
@@ -77,7 +90,7 @@ def check_classes(trained: Mapping[str, Any] | None, now: Sequence[str], weights
     """
     then = (trained or {}).get("classes") or []
     place = next((i for i, names in enumerate(zip(then, now, strict=False)) if names[0] != names[1]), None)
-    if len(then) != len(now) or place is None:  # another number is told of the network
+    if len(then) != len(now) or place is None:  # see `check_number`
         return
     differ = f"class {place} is {then[place]!r} there and {now[place]!r} in the data"
     if sorted(then) == sorted(now):

@@ -9,6 +9,7 @@ from torch import nn
 
 from attacks import FGSM, Linf
 from callbacks import Attack, Results
+from callbacks.trained import check_number
 from lightning_modules import Classifier
 
 TRAINED = {"class": "FGSM", "constraint": {"class": "Linf", "eps": 0.01}}
@@ -82,3 +83,12 @@ def test_classes_that_nobody_names_are_not_compared(make_trainer, noise_loader, 
     make_trainer(callbacks=[Results()]).test(
         module, datamodule=Named(noise_loader(), ["b", "a", "c"]), ckpt_path=path, weights_only=True
     )
+
+
+@pytest.mark.parametrize("now", [["sky"], ["sky", "sea", "land", "ice"]])
+def test_another_number_of_classes_is_refused_and_both_are_named(now):
+    told = one_line("a.ckpt", "was trained on 2 classes (sky, sea), and the data have", f"{len(now)} classes (sky")
+    with pytest.raises(MisconfigurationException, match=told):
+        check_number({"classes": ["sky", "sea"]}, now, "a.ckpt")
+    for trained, names in (({"classes": ["sky", "sea"]}, ["a", "b"]), (None, now), ({}, now), ({"classes": now}, ())):
+        check_number(trained, names, "a.ckpt")
