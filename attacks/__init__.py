@@ -30,12 +30,15 @@ from attacks.segmentation import (
     SegPGDLoss,
 )
 from attacks.square import Square
+from attacks.stylization import Stylization
+from attacks.transformations import ColorReversal, GaussianBlur, MedianFilter, Transformation
 from attacks.universal import UAP, Universal
 
 __all__ = [
     "APGD", "DLR", "FAB", "FGSM", "IFGSM", "L2", "LBFGS", "PGD", "SEA", "UAP", "Adversary", "AttackCallable",
-    "AttackError", "AutoAttack", "BalancedMaskedCrossEntropy", "Box", "Constraint", "CosPGD", "CosPGDLoss", "Cost",
-    "CrossEntropy", "DataFreeUAP", "DeepFool", "Ensemble", "GaussianNoise", "Intersection", "JensenShannon",
-    "KLDivergence", "Linf", "MaskedCrossEntropy", "Objective", "Region", "SegPGD", "SegPGDLoss", "Square",
-    "TargetedAPGD", "TargetedDLR", "Transfer", "Universal", "counted", "projected_gradient", "undisturbed",
+    "AttackError", "AutoAttack", "BalancedMaskedCrossEntropy", "Box", "ColorReversal", "Constraint", "CosPGD",
+    "CosPGDLoss", "Cost", "CrossEntropy", "DataFreeUAP", "DeepFool", "Ensemble", "GaussianBlur", "GaussianNoise",
+    "Intersection", "JensenShannon", "KLDivergence", "Linf", "MaskedCrossEntropy", "MedianFilter", "Objective",
+    "Region", "SegPGD", "SegPGDLoss", "Square", "Stylization", "TargetedAPGD", "TargetedDLR", "Transfer",
+    "Transformation", "Universal", "counted", "projected_gradient", "undisturbed",
 ]  # fmt: skip

@@ -1,10 +1,10 @@
-"""Robustness curves: how much stays right as eps grows."""
+"""Robustness curves: how much stays right as an attack grows stronger: with eps, or with sigma, passes or std."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from reports.results import Measured, Metrics
-from reports.wording import ball, eps_text, short
+from reports.wording import number_text, short, strength
 
 WIDTH, HEIGHT = 440, 240
 """Of the plot's inside, in pixels."""
@@ -14,7 +14,7 @@ COLORS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c
 
 @dataclass
 class Curve:
-    """One attack on one run's network: points (eps, share that stays right), eps 0 first."""
+    """One attack on one run's network: points (strength, share that stays right), 0 first."""
 
     name: str
     points: list[tuple[float, float]]
@@ -22,16 +22,22 @@ class Curve:
 
 @dataclass
 class Chart:
-    """The curves of one metric and one kind of set, such as `Linf`."""
+    """The curves of one metric by one strength: eps of a kind of set, such as `Linf`, or a setting of an attack."""
 
     metric: str
-    constraint: str
+    strength: str
+    of: str
     curves: list[Curve] = field(default_factory=list)
 
     @property
+    def axis(self) -> str:
+        """What stands on it: `eps (Linf)`, `sigma (GaussianBlur)`."""
+        return f"{self.strength} ({self.of})"
+
+    @property
     def largest(self) -> float:
-        """The largest eps."""
-        return max(eps for curve in self.curves for eps, _ in curve.points)
+        """The largest strength."""
+        return max(value for curve in self.curves for value, _ in curve.points)
 
     def lines(self) -> list[tuple[str, str, list[tuple[float, float]]]]:
         """Name, colour and pixels of each curve; the origin is at the top left."""
@@ -41,49 +47,48 @@ class Chart:
         ]
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Place and text of each eps; in grey levels, where they are whole."""
-        values = sorted({eps for curve in self.curves for eps, _ in curve.points})
-        return [(self._place(eps, 0)[0], eps_text(eps)) for eps in values]
+        """Place and text of each strength; eps and std in grey levels, where they are whole."""
+        values = sorted({value for curve in self.curves for value, _ in curve.points})
+        return [(self._place(value, 0)[0], number_text(self.strength, value)) for value in values]
 
-    def _place(self, eps: float, share: float) -> tuple[float, float]:
-        return round(WIDTH * (eps / self.largest), 1), round(HEIGHT * (1 - share), 1)
+    def _place(self, value: float, share: float) -> tuple[float, float]:
+        return round(WIDTH * (value / self.largest), 1), round(HEIGHT * (1 - share), 1)
 
 
 def charts(runs: dict[str, Measured | None]) -> list[Chart]:
-    """Curves of all attacks that a run was measured under at two radii or more, their other settings being the same."""
-    found: dict[tuple[str, str], Chart] = {}
+    """Curves of all attacks that a run was measured under at two strengths or more, all else being the same."""
+    found: dict[tuple[str, str, str], Chart] = {}
     for run, results in runs.items():
         if results is None:
             continue
         clean = results.metrics.get("clean", Metrics())
-        for name, constraint, attacks in _sweeps(results):
+        for name, by, of, attacks in _sweeps(results):
             for metric in ("accuracy", "miou"):
-                shares = {eps: getattr(results.metrics[attack], metric) for eps, attack in attacks.items()}
+                shares = {value: getattr(results.metrics[attack], metric) for value, attack in attacks.items()}
                 shares[0.0] = getattr(clean, metric)
-                points = sorted((eps, share) for eps, share in shares.items() if share is not None)
+                points = sorted((value, share) for value, share in shares.items() if share is not None)
                 if len(points) > 2:
-                    chart = found.setdefault((metric, constraint), Chart(metric, constraint))
+                    chart = found.setdefault((metric, by, of), Chart(metric, by, of))
                     chart.curves.append(Curve(f"{run}: {name}", points))
     return list(found.values())
 
 
-def _sweeps(results: Measured) -> list[tuple[str, str, dict[float, str]]]:
-    """Attacks that differ in eps (and the step that goes with it) alone: class and steps, set, and names by eps."""
-    groups: dict[str, tuple[str, str, dict[float, str]]] = {}
+def _sweeps(results: Measured) -> list[tuple[str, str, str, dict[float, str]]]:
+    """Attacks that differ in strength alone: class and steps, the strength, what it is of, and names by its value."""
+    groups: dict[str, tuple[str, str, str, dict[float, str]]] = {}
     for name, settings in results.settings.items():
-        found = ball(settings)
-        if found is None or name not in results.metrics or found[1] == 0:  # that is the clean image
+        found = strength(settings)
+        if found is None or name not in results.metrics or found[2] == 0:  # that is the clean image
             continue
-        constraint, eps = found
+        by, of, value = found
         title = short(str(settings.get("class", "attack")) + (f"-{settings['steps']}" if "steps" in settings else ""))
-        key = repr((_without_size(settings), constraint))
-        groups.setdefault(key, (title, constraint, {}))[2][eps] = name
-    return [group for group in groups.values() if len(group[2]) > 1]
+        key = repr((_without(settings, {"constraint", "step_size"} if by == "eps" else {by}), by, of))
+        groups.setdefault(key, (title, by, of, {}))[3][value] = name
+    return [group for group in groups.values() if len(group[3]) > 1]
 
 
-def _without_size(settings: Any) -> Any:
-    """What is left of settings without constraints and step sizes, also of what an attack is made of."""
+def _without(settings: Any, names: set[str]) -> Any:
+    """What is left of settings without some, such as those that go with eps; also of what an attack is made of."""
     if isinstance(settings, dict):
-        kept = settings.keys() - {"constraint", "step_size"}
-        return {key: _without_size(settings[key]) for key in sorted(kept)}
-    return [_without_size(each) for each in settings] if isinstance(settings, list) else settings
+        return {key: _without(settings[key], names) for key in sorted(settings.keys() - names)}
+    return [_without(each, names) for each in settings] if isinstance(settings, list) else settings

@@ -46,6 +46,31 @@ def eps_text(eps: float) -> str:
     return f"{eps:g}"
 
 
+STRENGTHS = ("std", "sigma", "passes")
+"""Settings that say how strong an attack without a radius is; where they are 0 it leaves the image as it is."""
+
+
+def number_text(name: str, value: float) -> str:
+    """The value of a setting: what is in pixel units the way people say it, other numbers as they are."""
+    return eps_text(value) if name in ("eps", "std") else f"{value:g}"
+
+
+def strength(settings: Any) -> tuple[str, str, float] | None:
+    """How strong an attack is: by which setting, within or by what, and its value.
+
+    `("eps", "Linf", 0.03)` of one with a ball, `("sigma", "GaussianBlur", 2.0)` of one without; None where nothing is
+    known of it.
+    """
+    found = ball(settings)
+    if found is not None:
+        return ("eps", *found)
+    if not isinstance(settings, dict) or not isinstance(settings.get("class"), str):
+        return None
+    values = {name: as_number(settings.get(name)) for name in STRENGTHS}
+    known = ((name, value) for name, value in values.items() if value is not None and 0 <= value < math.inf)
+    return next(((name, settings["class"], value) for name, value in known), None)
+
+
 def ball(settings: Any) -> tuple[str, float] | None:
     """The set an attack stays in: its kind, such as `Linf`, and its radius; None where it has none of the kind."""
     constraint = settings.get("constraint") if isinstance(settings, dict) else None
@@ -77,10 +102,11 @@ def _attack_parts(settings: Any, name: str) -> Iterator[str]:
     balls = {ball(each) for each in ([settings] if ball(settings) else parts)}
     if len(balls) == 1 and (found := balls.pop()):
         yield f"{found[0]} {eps_text(found[1])}"
-    std = as_number(settings.get("std"))
-    if std is not None:
-        yield f"std {eps_text(std)}"
-    for key, unit in (("steps", "step"), ("queries", "query"), ("restarts", "restart")):
+    for key in ("std", "sigma"):
+        value = as_number(settings.get(key))
+        if value is not None:
+            yield f"{key} {number_text(key, value)}"
+    for key, unit in (("steps", "step"), ("queries", "query"), ("restarts", "restart"), ("passes", "pass")):
         count = as_number(settings.get(key))
         if count is not None and not (key == "restarts" and count == 1):
             yield f"{count:g} {unit if count == 1 else key}"

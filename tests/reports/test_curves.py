@@ -25,7 +25,7 @@ def sweep(tmp_path):
 
 def test_attacks_that_differ_in_eps_alone_make_a_curve_that_begins_with_the_clean_images(sweep):
     (chart,) = charts(read_runs([sweep]))
-    assert (chart.metric, chart.constraint) == ("accuracy", "Linf")
+    assert (chart.metric, chart.axis) == ("accuracy", "eps (Linf)")
     (curve,) = chart.curves
     assert curve.name == "at8: PGD-10"
     assert curve.points == [(0, 0.9), (2 / 255, 0.8), (4 / 255, 0.6), (8 / 255, 0.3)]
@@ -51,9 +51,7 @@ def test_runs_share_a_chart_and_other_norms_have_their_own(tmp_path, sweep):
     attacks = {"a": settings(0.5, "L2"), "b": settings(1.0, "L2")}
     euclid = make_run(tmp_path / "l2", attacks, {"clean": 0.9, "a": 0.8, "b": 0.6})
     both = make_run(tmp_path / "both", {"x": settings(0.1), "y": settings(0.2)}, {"clean": 1.0, "x": 0.5, "y": 0.2})
-    found = {
-        chart.constraint: [curve.name for curve in chart.curves] for chart in charts(read_runs([sweep, euclid, both]))
-    }
+    found = {chart.of: [curve.name for curve in chart.curves] for chart in charts(read_runs([sweep, euclid, both]))}
     assert found == {"Linf": ["at8: PGD-10", "both: PGD-10"], "L2": ["l2: PGD-10"]}
 
 
