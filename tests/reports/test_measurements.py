@@ -17,6 +17,7 @@ def runs(tmp_path):
     robust = {"clean": {"accuracy": 0.95, "miou": 0.812}, "pgd": {"accuracy": 0.9, "miou": 0.6}}
     standard = {"clean": {"accuracy": 0.98, "miou": 0.91}}
     cost = {"pgd": {"forwards": 20.0, "backwards": 20.0, "seconds": 3.5}}
+    cost |= {"blur": {"forwards": 0.0, "backwards": 0.0, "seconds": 0.5}}  # which has no row
     return [
         make_run(tmp_path / "robust", robust, cost=cost, synthesis={"inpainting": {"distance_to_original": 0.12345}}),
         make_run(tmp_path / "standard", standard, synthesis={"generation": {"success": 1}}),

@@ -2,7 +2,17 @@ import math
 
 import pytest
 
-from reports.wording import attack_text, ball, clean, eps_text, group_text, painting_text, printable
+from reports.wording import (
+    attack_text,
+    ball,
+    clean,
+    eps_text,
+    group_text,
+    number_text,
+    painting_text,
+    printable,
+    strength,
+)
 
 LINF = {"class": "Linf", "eps": 8 / 255}
 
@@ -38,6 +48,11 @@ def test_a_radius_is_said_as_people_say_it(eps, text):
         ({"class": "SegPGD", "constraint": LINF, "steps": 100}, "seg_pgd", "Linf 8/255, 100 steps"),
         ({"class": "Square", "constraint": LINF, "queries": 5000}, "square", "Linf 8/255, 5000 queries"),
         ({"class": "GaussianNoise", "std": 8 / 255}, "noise", "GaussianNoise, std 8/255"),
+        ({"class": "GaussianBlur", "sigma": 2.0, "kernel_size": 31}, "blur_2_0", "GaussianBlur, sigma 2"),
+        ({"class": "GaussianBlur", "sigma": 1 / 3}, "gaussian_blur", "sigma 0.333333"),
+        ({"class": "MedianFilter", "passes": 3, "kernel_size": 3}, "median_3", "MedianFilter, 3 passes"),
+        ({"class": "MedianFilter", "passes": 1, "kernel_size": 3}, "median_filter", "1 pass"),
+        ({"class": "ColorReversal"}, "reversed", "ColorReversal"),
         ({"class": "DeepFool", "steps": 50}, "deepfool", "50 steps"),
         ({"class": "PGD", "constraint": {"class": "Intersection", "first": LINF}}, "pgd", "Linf 8/255"),
         (
@@ -96,3 +111,27 @@ def test_depth_is_bounded():
         value = [value]
     with pytest.raises(ValueError, match="deeply"):
         clean(value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({"class": "PGD", "constraint": LINF, "steps": 20}, ("eps", "Linf", 8 / 255)),
+        ({"class": "Noisy", "constraint": LINF, "std": 0.1}, ("eps", "Linf", 8 / 255)),
+        ({"class": "GaussianBlur", "sigma": 2.0, "kernel_size": 31}, ("sigma", "GaussianBlur", 2)),
+        ({"class": "MedianFilter", "passes": 0}, ("passes", "MedianFilter", 0)),
+        ({"class": "GaussianNoise", "std": 8 / 255}, ("std", "GaussianNoise", 8 / 255)),
+        ({"class": "Odd", "std": -1, "sigma": 10**400, "passes": True}, None),
+        ({"class": "Odd", "sigma": math.inf, "passes": 2}, ("passes", "Odd", 2)),
+        ({"class": 3, "sigma": 2.0}, None),
+        ({"class": "DeepFool", "steps": 50}, None),
+        ("my_attack", None),
+        (None, None),
+    ],
+)
+def test_how_strong_an_attack_is(settings, found):
+    assert strength(settings) == found
+
+
+def test_numbers_are_grey_levels_where_they_are_pixels():
+    assert [number_text(name, 1 / 255) for name in ("eps", "std", "sigma")] == ["1/255", "1/255", "0.00392157"]
