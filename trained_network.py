@@ -1,5 +1,6 @@
 """A trained network to work with outside of training: that of a run, or one by its name with its weights."""
 
+import copy
 import difflib
 import os
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from callbacks.trained import training_of
 from command_line import Parser, UserError, deepest
 from command_line.config_files import read
 from command_line.kept_config import FILE, plain
+from command_line.networks import leave_out_weights
 from datamodules import DataModule
 from datamodules.files import path_of
 from lightning_modules import Network
@@ -134,9 +136,8 @@ def _network(config: Mapping[str, Any], file: Path) -> nn.Module:
     """The network that a config says, without the weights that its training started from."""
     model = config.get("model")
     section: Any = model.get("network") if isinstance(model, dict) else None
-    options = section.get("init_args") if isinstance(section, dict) else None
-    if isinstance(options, dict) and section["class_path"] == "lightning_modules.Network":
-        section = section | {"init_args": options | {"weights": None, "backbone_weights": None}}
+    section = copy.deepcopy(section)
+    leave_out_weights(section)
     return _made(nn.Module, "model.network", section, file)
 
 

@@ -28,6 +28,7 @@ from callbacks.trained import check_number, training_of
 from callbacks.whole_files import WholeFiles
 from command_line import FindConfig, Parser, UserError, deepest
 from command_line.kept_config import SaveConfig, as_list, described, mark, take_back
+from command_line.networks import leave_out_weights, network_options
 from command_line.nulls import check_nulls
 from datamodules import DataError, DataModule
 from lightning_modules import BatchError, Classifier, NetworkError
@@ -152,15 +153,14 @@ class TrainingCLI(LightningCLI):
     @staticmethod
     def _leave_weights_to_the_checkpoint(config: Namespace) -> None:
         """It has all of them, and the normaliser; those that training started from need not be there any more."""
-        if config.model.network.class_path == "lightning_modules.Network":
-            config.model.network.init_args.weights = config.model.network.init_args.backbone_weights = None
+        leave_out_weights(config.model.network)
         config.weights_only = True  # tensors and plain containers; else Lightning runs whatever the file says
 
     @staticmethod
     def _warn_of_an_untrained_network(config: Namespace) -> None:
         own = config.model.network
-        options = own.get("init_args") or {}
-        if own.class_path == "lightning_modules.Network" and not options.get("weights"):
+        joined = own.class_path == "lightning_modules.LateFusion" and own.init_args.join == "features"
+        if joined or not all(options.get("weights") for options in network_options(own)):
             rank_zero_warn("neither --ckpt_path nor --model.network.weights is given: an untrained network is measured")
 
     def instantiate_classes(self) -> None:
