@@ -152,18 +152,22 @@ def _is_file(val: Any) -> bool:
 
 
 def _by_name(val: NestedArg, place: Place, options: dict[str, Any]) -> list[Any] | None:
-    """An argument for one of a list's items, by the name of its class: `--trainer.callbacks.Inpainting.size 30`."""
+    """An argument for one of a list's items, by the name of its class, `--trainer.callbacks.Inpainting.size 30`, or by
+    its place from 0, `--model.network.networks.0.weights FILE`."""
     items = options.get("prev_val")
     name, _, key = val.key.partition(".")
-    if not isinstance(items, list) or not name[:1].isupper():
+    if not isinstance(items, list) or not (name[:1].isupper() or name.isdecimal()):
         return None
     names = [str(item.get("class_path", "")).rsplit(".", 1)[-1] for item in items if isinstance(item, dict | Namespace)]
-    if names.count(name) != 1:
+    if name.isdecimal():
+        if int(name) >= len(items):
+            raise ValueError(f"no item {name} here; there are {len(items)}, from 0")
+    elif names.count(name) != 1:
         there = f"there are {', '.join(names)}" if names else "the list is empty"
         raise ValueError(f"{'more than one' if name in names else 'no'} {name} here; {there}")
     if not key:
         raise ValueError(f"{name}: give one of its arguments, as in {name}.samples")
-    number = names.index(name)
+    number = int(name) if name.isdecimal() else names.index(name)
     inner = NestedArg(key.removeprefix("init_args."), val.val)
     item = adapt(inner, get_args(place.lists[0])[-1], **{**options, "prev_val": items[number], "append": False})
     return [*items[:number], item, *items[number + 1 :]]

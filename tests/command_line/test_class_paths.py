@@ -269,10 +269,53 @@ def test_an_item_of_a_list_is_reached_by_its_name():
     assert guard.drop == 0.3, "without a name, the last one is meant"
 
 
+def test_an_item_of_a_list_is_reached_by_its_place():
+    args = [
+        "--it",
+        LIST,
+        "--it+=OverfittingGuard",
+        "--it.2.drop",
+        "0.2",
+        "--it.0.constraint.eps",
+        "10",
+        "--it.1.drop=0.1",
+    ]
+    inpainting, *guards = value_of(list[Callback] | Callback | None, *args)
+    assert inpainting.constraint.eps == 10 and [guard.drop for guard in guards] == [0.1, 0.2]
+
+
+def test_networks_in_a_network_are_reached_by_their_places():
+    args = [
+        "LateFusion",
+        "--it.num_classes",
+        "3",
+        "--it.networks",
+        "[Network, Network]",
+        "--it.networks.1.num_classes=4",
+    ]
+    named = [f"--it.networks.{i}.{key}" for i in (0, 1) for key in ("name", "init_args.mean")]
+    given = [
+        *args,
+        named[0],
+        "resnet_small",
+        named[1],
+        "[0, 0, 0]",
+        named[2],
+        "mnist_cnn",
+        "--it.networks.0.num_classes=5",
+    ]
+    fusion = value_of(nn.Module, "--it", *given)
+    assert [each.name for each in fusion.networks] == ["resnet_small", "mnist_cnn"]
+    assert [each.num_classes for each in fusion.networks] == [5, 4]
+    assert not fusion.networks[0].normalize.mean.any() and fusion.networks[1].normalize.mean.all()
+
+
 @pytest.mark.parametrize(
     ("args", "line"),
     [
         (["--it.Painting.size", "3"], "no Painting here; there are Inpainting, OverfittingGuard"),
+        (["--it.2.drop", "0.2"], "no item 2 here; there are 2, from 0"),
+        (["--it.1", "3"], "1: give one of its arguments"),
         (["--it.Inpainting", "3"], "Inpainting: give one of its arguments"),
         (["--it.Inpainting.sizes", "3"], "Option 'sizes' is not accepted; did you mean size?"),
         (["--it+=OverfittingGuard", "--it.OverfittingGuard.drop", "0.2"], "more than one OverfittingGuard here"),
