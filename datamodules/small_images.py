@@ -15,6 +15,9 @@ from datamodules.lists import whole_numbers
 from datamodules.samples import ClassifiedImages
 from datamodules.transforms import photograph_evaluation, small_training
 
+_IN_MEMORY = 4
+"""Images enlarged to more times their pixels are resized one by one: 50,000 of 224 x 224 take 7.5 GB."""
+
 
 class SmallImages(DataModule):
     """Small images with one label each, kept in memory: shifted and flipped for training, whole for evaluation.
@@ -23,7 +26,8 @@ class SmallImages(DataModule):
 
     Args:
         root: the data set's folder.
-        size: height and width in pixels; images of another size are resized when they are read.
+        size: height and width in pixels; images of another size are resized, as for networks that were trained on
+            photographs.
         padding: training images are shifted by up to this many pixels, over black.
         flip: probability of a horizontal flip in training.
         batch_size: training samples per step and device.
@@ -69,11 +73,11 @@ class SmallImages(DataModule):
         if labels.min() < 0 or labels.max() >= len(self.classes):
             wrong = int(labels.max() if labels.max() >= len(self.classes) else labels.min())
             raise DataError(f"{self.root}: label {wrong} outside the {len(self.classes)} classes; fetch it again")
-        if images.shape[-2:] != (self.size, self.size):
-            images = F.resize(images, [self.size, self.size], antialias=True)
-        if split == "train":
-            return ClassifiedImages(images, labels, small_training(self.size, self.padding, self.flip))
-        return ClassifiedImages(images, labels, small_training(self.size, 0, 0))
+        size = (self.size, self.size)
+        if images.shape[-2:] != size and self.size**2 <= _IN_MEMORY * images.shape[-2] * images.shape[-1]:
+            images = F.resize(images, [*size], antialias=True)
+        padding, flip = (self.padding, self.flip) if split == "train" else (0, 0)
+        return ClassifiedImages(images, labels, small_training(self.size, padding, flip, images.shape[-2:] != size))
 
     def predict_transform(self) -> Callable[[Tensor], Tensor]:
         return photograph_evaluation(self.size, self.size)

@@ -137,11 +137,12 @@ def photograph_evaluation(resize: int, crop: int) -> v2.Compose:
     return v2.Compose([v2.ToImage(), v2.Resize(resize, antialias=True), v2.CenterCrop(crop), *_to_tensors()])
 
 
-def small_training(size: int, padding: int, flip: float) -> v2.Compose:
-    """Of small images: shifted by up to `padding` pixels over black, and flipped."""
+def small_training(size: int, padding: int, flip: float, resize: bool = False) -> v2.Compose:
+    """Of small images: resized where that is to be done, shifted by up to `padding` pixels over black, and flipped."""
+    resized = [v2.Resize((size, size), antialias=True)] if resize else []
     shift = [v2.RandomCrop(size, padding=padding)] if padding else []
     mirror = [v2.RandomHorizontalFlip(flip)] if flip else []
-    return v2.Compose([*shift, *mirror, *_to_tensors()])
+    return v2.Compose([*resized, *shift, *mirror, *_to_tensors()])
 
 
 def _to_tensors() -> list[v2.Transform]:

@@ -137,6 +137,21 @@ def test_any_size_can_be_had(root, kind):
         assert np.abs(pixels(sample) - expected).max() <= 1.01, "as Pillow resizes, without aliasing"
 
 
+def test_images_much_enlarged_are_stored_small_and_are_the_same(monkeypatch):
+    for how in ({"padding": 5, "flip": 0.5}, {}):
+        one_by_one = Given(colored(2), [0, 1], size=20, **how)
+        with monkeypatch.context() as patch:
+            patch.setattr("datamodules.small_images._IN_MEMORY", 100)
+            at_once = Given(colored(2), [0, 1], size=20, **how).make_set("train")
+        assert one_by_one.make_set("train").images.shape == (2, 3, 8, 8) != at_once.images.shape == (2, 3, 20, 20)
+        for index in (0, 1):
+            torch.manual_seed(index)
+            image = one_by_one.make_set("train")[index]["image"]
+            torch.manual_seed(index)
+            assert torch.equal(image, at_once[index]["image"])
+    assert one_by_one.make_set("val")[0]["image"].shape == (3, 20, 20)
+
+
 @digits
 @pytest.mark.parametrize("options", [{}, {"size": 24}])
 def test_a_network_of_one_set_of_digits_fits_the_others(root, kind, options):
