@@ -33,8 +33,8 @@ class Photographs(DataModule):
     Args:
         root: the data set's folder.
         crop: height and width of what the network sees, in pixels.
-        resize: short side in evaluation, before the middle is cut out.
-        scale: range of the share of its area that a training image shows.
+        resize: short side in evaluation, before the middle is cut out; or height and width, whatever the aspect.
+        scale: range of the share of its area that a training image shows; null cuts the crop out of the resized image.
         flip: probability of a horizontal flip in training.
         jitter: range of random changes of brightness, contrast and saturation in training.
         lighting: standard deviation of random changes along ImageNet's principal colours in training.
@@ -48,8 +48,8 @@ class Photographs(DataModule):
         self,
         root: str,
         crop: int = 224,
-        resize: int = 256,
-        scale: tuple[float, float] = (0.08, 1.0),
+        resize: int | tuple[int, int] = 256,
+        scale: tuple[float, float] | None = (0.08, 1.0),
         flip: float = 0.5,
         jitter: float = 0.1,
         lighting: float = 0.05,
@@ -60,12 +60,13 @@ class Photographs(DataModule):
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, predict_images)
         check_range("crop", crop, 1)
-        check_range("scale", scale, 0, 1)
-        check_range("scale's upper end", scale[1], scale[0], 1)
+        if scale is not None:
+            check_range("scale", scale, 0, 1)
+            check_range("scale's upper end", scale[1], scale[0], 1)
         check_range("flip", flip, 0, 1)
         check_range("jitter", jitter, 0)
         check_range("lighting", lighting, 0)
-        if crop > resize:
+        if crop > (resize if isinstance(resize, int) else min(resize)):
             raise DataError(f"crop={crop} of images resized to {resize} would be framed in black; raise --data.resize")
         self.root = path_of(root)
         self.crop, self.resize, self.scale = crop, resize, scale
@@ -91,7 +92,7 @@ class Photographs(DataModule):
                 f"{self.root}: label {wrong[0]} outside the {len(self.classes)} classes; export or fetch it again"
             )
         if split == "train":
-            transform = photograph_training(self.crop, self.scale, self.flip, self.jitter, self.lighting)
+            transform = photograph_training(self.resize, self.crop, self.scale, self.flip, self.jitter, self.lighting)
         else:
             transform = photograph_evaluation(self.resize, self.crop)
         return ClassifiedImages(images, labels, transform, boxes, self.own_files)

@@ -118,12 +118,21 @@ class Lighting(nn.Module):
 
 
 def photograph_training(
-    crop: int, scale: tuple[float, float], flip: float, jitter: float, lighting: float
+    resize: int | Sequence[int],
+    crop: int,
+    scale: tuple[float, float] | None,
+    flip: float,
+    jitter: float,
+    lighting: float,
 ) -> v2.Compose:
-    """Of samples with an `image` and perhaps a `box`: a random part, resized and flipped, its colours changed."""
+    """Of samples with an `image` and perhaps a `box`: a random part, flipped, its colours changed.
+
+    The part is of a random size, `scale`, and made `crop` large; without, it is cut out of the resized image.
+    """
+    resized = [v2.Resize(resize, antialias=True), v2.RandomCrop(crop)]
     return v2.Compose(
         [
-            v2.RandomResizedCrop(crop, scale, antialias=True),
+            *(resized if scale is None else [v2.RandomResizedCrop(crop, scale, antialias=True)]),
             v2.RandomHorizontalFlip(flip),
             *([v2.ColorJitter(jitter, jitter, jitter)] if jitter else []),
             *_to_tensors(),
@@ -132,8 +141,8 @@ def photograph_training(
     )
 
 
-def photograph_evaluation(resize: int, crop: int) -> v2.Compose:
-    """Of samples or images: the middle, after the short side was resized."""
+def photograph_evaluation(resize: int | Sequence[int], crop: int) -> v2.Compose:
+    """Of samples or images: the middle, after the short side was resized, or both sides."""
     return v2.Compose([v2.ToImage(), v2.Resize(resize, antialias=True), v2.CenterCrop(crop), *_to_tensors()])
 
 
