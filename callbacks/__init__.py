@@ -12,6 +12,7 @@ from callbacks.evaluation_due import EvaluationDue
 from callbacks.exact_resume import ExactResume
 from callbacks.insight.alignment import Alignment
 from callbacks.insight.gradient_pictures import GradientPictures
+from callbacks.insight.localization import Localization
 from callbacks.insight.measurement import Measurement
 from callbacks.overfitting_guard import OverfittingGuard
 from callbacks.progress import Progress
@@ -35,7 +36,7 @@ from callbacks.zero_gradients import ZeroGradients
 __all__ = [
     "EMA", "Alignment", "Attack", "Checkpoints", "Dashboard", "DecisionInsight", "Divergence", "EvaluationDue",
     "ExactResume", "FeatureAddition", "FeaturePainting", "FeatureVisualization", "Generation", "GradientPictures",
-    "Inpainting", "Interpolation", "Inversion", "LargeEps", "Measurement", "OverfittingGuard", "PictureCallback",
-    "Predictions", "Progress", "Records", "Results", "SanityGate", "SketchToImage", "Speed", "SuperResolution",
-    "Synthesis", "Translation", "ZeroGradients",
+    "Inpainting", "Interpolation", "Inversion", "LargeEps", "Localization", "Measurement", "OverfittingGuard",
+    "PictureCallback", "Predictions", "Progress", "Records", "Results", "SanityGate", "SketchToImage", "Speed",
+    "SuperResolution", "Synthesis", "Translation", "ZeroGradients",
 ]  # fmt: skip

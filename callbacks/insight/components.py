@@ -38,18 +38,18 @@ def components(levels: np.ndarray) -> Components:
     """
     height, width = levels.shape
     basin, edges = _basins(levels, EIGHT)
-    rows, columns = np.indices(levels.shape).reshape(2, -1)
-    kept = levels.ravel() >= 0
-    place = basin.ravel()[kept], levels.ravel()[kept]
     shape = int(basin.max()) + 1, len(THRESHOLDS)
-    area = np.bincount(place[0] * shape[1] + place[1], minlength=shape[0] * shape[1]).reshape(shape)
-    area = area[:, ::-1].cumsum(1)[:, ::-1]
-    sides = np.empty((4, *shape), dtype=np.int32)  # right and bottom negative, so that all four are minima
-    outside = (width, height, 0, 0)
-    for side, empty, values in zip(sides, outside, (columns, rows, -columns - 1, -rows - 1), strict=True):
-        side.fill(empty)
-        np.minimum.at(side, place, values[kept])
-        np.minimum.accumulate(side[:, ::-1], axis=1, out=side[:, ::-1])
+    rows, columns = np.nonzero(levels >= 0)
+    place = basin[rows, columns] * shape[1] + levels[rows, columns]
+    area = np.bincount(place, minlength=shape[0] * shape[1]).reshape(shape)[:, ::-1].cumsum(1)[:, ::-1]
+    sides = np.empty((4, shape[0] * shape[1]), dtype=np.int32)  # right and bottom negative, so that all are minima
+    down, across = np.arange(len(rows)), np.argsort(columns, kind="stable")
+    ways = (across[::-1], down[::-1], across, down)  # of several pixels in one place the last one stays
+    values = (columns, rows, -columns - 1, -rows - 1)
+    for side, way, value, outside in zip(sides, ways, values, (width, height, 0, 0), strict=True):
+        side.fill(outside)
+        side[place[way]] = value[way]
+    sides = np.minimum.accumulate(sides.reshape(4, *shape)[..., ::-1], axis=2)[..., ::-1]
     for into, gone, level in _joined(shape[0], edges):
         below = slice(level + 1)
         area[into, below] += area[gone, below]
@@ -97,16 +97,15 @@ def _basins(levels: np.ndarray, neighbours: tuple[tuple[int, int], ...]) -> tupl
     up = (best % levels.size).ravel()
     while not np.array_equal(further := up[up], up):
         up = further
-    tops, basin = np.unique(up, return_inverse=True)
-    basin = basin.reshape(levels.shape)
+    basin = np.unique(up, return_inverse=True)[1].reshape(levels.shape)
     meets = []
     for down, right in neighbours:
         here = slice(height - down), slice(max(0, -right), width - max(0, right))
         there = slice(down, height), slice(max(0, right), width + min(0, right))
-        pair = np.sort([basin[here].ravel(), basin[there].ravel()], axis=0)
-        level = np.minimum(levels[here], levels[there]).ravel()
-        apart = pair[0] != pair[1]
-        meets.append(np.vstack([pair, level])[:, apart])
+        apart = basin[here] != basin[there]
+        pair = basin[here][apart], basin[there][apart]
+        level = np.minimum(levels[here][apart], levels[there][apart])
+        meets.append(np.stack([np.minimum(*pair), np.maximum(*pair), level]))
     first, second, level = np.concatenate(meets, axis=1)
     order = np.lexsort((-level, second, first))
     once = np.ones(len(order), dtype=bool)

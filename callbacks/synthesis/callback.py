@@ -48,7 +48,9 @@ class PictureCallback(Callback, ABC):
         self.samples = _distinct(samples) if isinstance(samples, list) else above_0(samples, "samples")
         self.every_n_epochs = above_0(every_n_epochs, "every_n_epochs")
         self.results: dict[str, float] = {}
-        """Mean scores of the last time."""
+        """Mean scores of the last time, and what was measured."""
+        self.measured: dict[str, float] = {}
+        """What was measured of more than the pictures, the same on every process."""
         self.classes: list[str] = []
         """The names of the classes; empty where they are not known."""
         self.folder: Path | None = None
@@ -142,6 +144,7 @@ class PictureCallback(Callback, ABC):
         folder = _folder(trainer)
         found = collect(folder / self.task, trainer.world_size)
         self.results = {name: sum(values) / len(values) for name, values in found.scores.items() if values}
+        self.results |= self.measured
         try:
             write_page([Path(trainer.default_root_dir)], folder / "index.html")
         except ReportError as error:  # an old results file: no reason to stop
@@ -187,6 +190,8 @@ class PictureCallback(Callback, ABC):
         }
         if self.pairs:
             batch["other"] = torch.stack([other["image"] for _, other in group])
+        if all("box" in sample for sample, *_ in group):
+            batch["box"] = torch.stack([torch.as_tensor(sample["box"]) for sample, *_ in group])
         return {key: value.to(device) for key, value in batch.items()}
 
 
