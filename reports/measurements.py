@@ -1,10 +1,11 @@
 """What runs measured, side by side: a row per measurement, a column per run."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
-from reports.intervals import Interval
+from reports.intervals import Interval, wilson
 from reports.results import Measured, Metrics, Scores, Spread
 from reports.table import Comparison
 from reports.wording import attack_text, group_text, short
@@ -17,6 +18,9 @@ LEGEND = (
     ("±", "Behind ±: the standard deviation over seeds (n - 1), what other trainings would give"),
 )
 """What signs in cells mean."""
+
+OF_IMAGES = re.compile("_(acc|loc)(_|$)")
+"""Scores that are shares of a task's `images`, so that their intervals are known: those of `Localization`."""
 
 
 def compare(runs: dict[str, Measured | None], sets: Mapping[str, str] | None = None) -> Comparison:
@@ -92,8 +96,12 @@ def _share(results: Measured, version: str, key: str) -> str:
     mark = "" if results.trusted or version == "clean" else MARK
     behind = _behind(results.spread.get(f"{version} {key}"), lambda deviation: f"{100 * deviation:.1f}")
     interval: Interval | None = getattr(metrics, f"{key}_interval")
-    behind += f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else ""
+    behind += _bracket(interval) if interval else ""
     return f"{100 * value:.1f} %{mark}{behind}"
+
+
+def _bracket(interval: Interval) -> str:
+    return f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
 
 
 def _behind(spread: Spread | None, said: Callable[[float], str]) -> str:
@@ -107,21 +115,31 @@ def _behind(spread: Spread | None, said: Callable[[float], str]) -> str:
 def _title(score: str) -> str:
     for acronym in ("psnr", "ssim", "lpips", "fid"):
         score = score.replace(acronym, acronym.upper())
-    return score.replace("_", " ")
+    return score.replace("max_box_acc", "MaxBoxAcc").replace("_", " ")
 
 
 def _score(results: Measured, scores: Scores, task: str, name: str) -> str:
     """In its unit, which follows from its name."""
-    value = scores.get(task, {}).get(name)
+    own = scores.get(task, {})
+    value, images = own.get(name), own.get("images", 0)
     if value is None:
         return ""
-    scale, digits, unit = 1, ".4f" if abs(value) < 1e6 else ".4g", ""
+    spread = results.spread.get(f"{task} {name}")
+    scale, digits, unit, interval = 1, ".4f" if abs(value) < 1e6 else ".4g", "", ""
     if name.startswith("judged") and 0 <= value <= 1:
         scale, digits, unit = 100, ".1f", " %"
+    elif name.endswith("_gain") and -1 <= value <= 1:
+        scale, digits, unit = 100, "+.1f", " %"
+    elif OF_IMAGES.search(name) and 0 <= value <= 1 <= images:
+        scale, digits, unit = 100, ".1f", " %"
+        if not name.endswith("v2") and spread is None:  # a mean of shares, whose interval is not known
+            interval = _bracket(wilson(value, images))
+    elif name == "images":
+        digits = ".0f"
     elif name.startswith("psnr") and abs(value) < 1e6:
-        scale, digits, unit = 1, ".2f", " dB"
-    behind = _behind(results.spread.get(f"{task} {name}"), lambda deviation: f"{scale * deviation:{digits}}")
-    return f"{scale * value:{digits}}{unit}{behind}"
+        digits, unit = ".2f", " dB"
+    behind = _behind(spread, lambda deviation: f"{scale * deviation:{digits.lstrip('+')}}")
+    return f"{scale * value:{digits}}{unit}{behind}{interval}"
 
 
 def _differences(names: list[str], found: list[Measured]) -> Iterator[str]:

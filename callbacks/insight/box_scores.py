@@ -79,19 +79,17 @@ def scores(hits: BoxHits, training: BoxHits | None) -> dict[str, float]:
         known, top1 = hits.share(f"{kind} published").tolist()
         told |= {f"{kind}_gt_known_loc": known, f"{kind}_top1_loc": top1}
     sources = {**{kind: (f"{kind} largest", f"{kind} any") for kind in hits.kinds}, "centred": ("centred", "centred")}
-    for name, (one, every) in sources.items():
-        told |= _accuracies(f"{name}_max_box_acc", hits, hits, one, every)
-        if training is not None:
-            told |= _accuracies(f"{name}_box_acc", hits, training, one, every)
+    for measure, chosen in (("max_box_acc", hits), ("box_acc", training)):
+        if chosen is not None:
+            for source, (one, every) in sources.items():
+                told |= _accuracies(f"{source}_{measure}", hits, chosen, one, every)
+            for kind in hits.kinds:
+                told[f"{kind}_{measure}_gain"] = told[f"{kind}_{measure}"] - told[f"centred_{measure}"]
     if training is not None:
         for kind in hits.kinds:
             place = best(training.counts[f"{kind} largest"][HALF])
             told[f"{kind}_threshold"] = float(THRESHOLDS[place])
             told[f"{kind}_top1_box_acc"] = float(hits.share(f"{kind} right")[place])
-    for kind in hits.kinds:
-        for name in ("max_box_acc", "box_acc"):
-            if f"{kind}_{name}" in told:
-                told[f"{kind}_{name}_gain"] = told[f"{kind}_{name}"] - told[f"centred_{name}"]
     return told
 
 

@@ -1,5 +1,6 @@
 """Where a classifier looks: heatmaps from the gradient at the image, and class activation maps."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from callbacks.synthesis.representation import Representation
 
 PERCENTILES = (2, 98)
 """Beyond them, a gradient is cut off."""
+
+FUNCTIONS: tuple[Callable[[Tensor], Tensor], ...] = (torch.clone, F.relu, F.relu6, F.silu)
+"""What may be done, by no module, to a module's output before its means are taken: nothing, or an activation."""
 
 
 def gradient_heatmap(network: nn.Module, image: Tensor, label: Tensor | None = None) -> tuple[np.ndarray, Tensor]:
@@ -68,12 +72,14 @@ class ClassActivation:
             self.representation = Representation(network, image, layer)
             calls = _calls(network, image)
             wanted, _ = self.representation(image)
-        found = [place for place, (_, output) in enumerate(calls) if _has_means(output, wanted)]
+        places = [(place, each) for place in range(len(calls)) for each in FUNCTIONS]
+        found = [(place, each) for place, each in places if _has_means(calls[place][1], each, wanted)]
         if not found:
             name = self.representation.name
             raise ValueError(f"cam: the last linear map ({name}) does not see the means of feature maps; take gradient")
-        self.module = calls[found[-1]][0]
-        self.call = sum(module is self.module for module, _ in calls[: found[-1]])
+        last = found[-1][0]
+        self.module, self.function = calls[last][0], next(each for place, each in found if place == last)
+        self.call = sum(module is self.module for module, _ in calls[:last])
         """Which of the module's calls makes them."""
 
     def __call__(self, image: Tensor, label: Tensor | None = None) -> tuple[np.ndarray, Tensor]:
@@ -90,7 +96,7 @@ class ClassActivation:
             finally:
                 handle.remove()
             weight = self.representation.weight[logits.argmax(1) if label is None else label]
-            activation = torch.einsum("bk,bkhw->bhw", weight, seen[self.call])
+            activation = torch.einsum("bk,bkhw->bhw", weight, self.function(seen[self.call]))
             large = F.interpolate(activation[:, None].double(), image.shape[2:], mode="bilinear", align_corners=False)
         return np.stack([_between_0_and_1(each) for each in large[:, 0].cpu().numpy()]), logits
 
@@ -111,11 +117,11 @@ def _calls(network: nn.Module, image: Tensor) -> list[tuple[nn.Module, Any]]:
     return calls
 
 
-def _has_means(output: Any, representation: Tensor) -> bool:
-    """Whether an output is feature maps, of more than a pixel, whose means the representation is."""
+def _has_means(output: Any, function: Callable[[Tensor], Tensor], representation: Tensor) -> bool:
+    """Whether an output gives feature maps, of more than a pixel, whose means the representation is."""
     if not isinstance(output, Tensor) or output.ndim != 4 or output[0, 0].numel() < 2:
         return False
-    means = output.mean((2, 3))
+    means = function(output).mean((2, 3))
     return means.shape == representation.shape and torch.allclose(means, representation, atol=1e-5, rtol=1e-3)
 
 

@@ -51,6 +51,20 @@ def test_scores_are_said_in_their_units(tmp_path):
     ]
 
 
+def test_shares_of_images_have_intervals_and_gains_a_sign(tmp_path):
+    scores = {"images": 25.0, "top1_acc": 0.72, "gradient_max_box_acc_v2": 0.6, "gradient_max_box_acc_gain": -0.12}
+    scores |= {"cam_gt_known_loc": 0.0, "cam_threshold": 0.119}
+    run = make_run(tmp_path / "a", {"clean": {"accuracy": 0.5}}, synthesis={"localization": scores})
+    assert list(compare(read_runs([run])).rows.items())[1:] == [
+        ("localization images", ["25"]),
+        ("localization top1 acc", ["72.0 % [52.4, 85.7]"]),
+        ("localization gradient MaxBoxAcc v2", ["60.0 %"]),
+        ("localization gradient MaxBoxAcc gain", ["-12.0 %"]),
+        ("localization cam gt known loc", ["0.0 % [0.0, 13.3]"]),
+        ("localization cam threshold", ["0.1190"]),
+    ]
+
+
 def test_the_judge_is_named_and_another_one_is_told(tmp_path):
     judge = {"network": "fcn_small", "weights": "runs/judge/last.ckpt", "sha256": "0123456789abcdef"}
     others = [judge, judge, judge | {"sha256": "f" * 64}, {"network": "Own", "weights": None}, None]
