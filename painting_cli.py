@@ -251,6 +251,8 @@ def _conclude(record: Record, painters: list[Painter], pictures: list[Picture]) 
     for painter in painters:
         if scores := record.scores(painter.name):
             say(f"{painter.name}: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
+        for note in painter.task.notes(scores):
+            say(f"{painter.name}: {note}")
     for name, found in record.sets.items():
         say(f"{name}, all pictures: " + ", ".join(f"{k} {v:.4g}" for k, v in found.items() if isinstance(v, float)))
     for note in dict.fromkeys(found["note"] for found in record.sets.values() if "note" in found):

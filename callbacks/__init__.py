@@ -11,9 +11,11 @@ from callbacks.evaluation.sanity import SanityGate
 from callbacks.evaluation_due import EvaluationDue
 from callbacks.exact_resume import ExactResume
 from callbacks.insight.alignment import Alignment
+from callbacks.insight.first_filters import FirstFilters
 from callbacks.insight.gradient_pictures import GradientPictures
 from callbacks.insight.localization import Localization
 from callbacks.insight.measurement import Measurement
+from callbacks.insight.sensitivity_maps import SensitivityMaps
 from callbacks.overfitting_guard import OverfittingGuard
 from callbacks.progress import Progress
 from callbacks.speed import Speed
@@ -28,6 +30,7 @@ from callbacks.synthesis.inpainting import Inpainting
 from callbacks.synthesis.interpolation import Interpolation
 from callbacks.synthesis.inversion import Inversion
 from callbacks.synthesis.large_eps import LargeEps
+from callbacks.synthesis.layer_visualization import LayerVisualization
 from callbacks.synthesis.super_resolution import SuperResolution
 from callbacks.synthesis.translation import SketchToImage, Translation
 from callbacks.weight_averaging import EMA
@@ -35,8 +38,9 @@ from callbacks.zero_gradients import ZeroGradients
 
 __all__ = [
     "EMA", "Alignment", "Attack", "Checkpoints", "Dashboard", "DecisionInsight", "Divergence", "EvaluationDue",
-    "ExactResume", "FeatureAddition", "FeaturePainting", "FeatureVisualization", "Generation", "GradientPictures",
-    "Inpainting", "Interpolation", "Inversion", "LargeEps", "Localization", "Measurement", "OverfittingGuard",
-    "PictureCallback", "Predictions", "Progress", "Records", "Results", "SanityGate", "SketchToImage", "Speed",
-    "SuperResolution", "Synthesis", "Translation", "ZeroGradients",
+    "ExactResume", "FeatureAddition", "FeaturePainting", "FeatureVisualization", "FirstFilters", "Generation",
+    "GradientPictures", "Inpainting", "Interpolation", "Inversion", "LargeEps", "LayerVisualization",
+    "Localization", "Measurement", "OverfittingGuard", "PictureCallback", "Predictions", "Progress", "Records",
+    "Results", "SanityGate", "SensitivityMaps", "SketchToImage", "Speed", "SuperResolution", "Synthesis",
+    "Translation", "ZeroGradients",
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 """What becomes of a painting on disk, at the size of the picture that it was painted on."""
 
+import json
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ def results_of(painting: Painting, i: int, sample: Sample) -> dict[str, Image.Im
     found: dict[str, Image.Image | bytes] = {".png": result_of(painting, i, sample)}
     for kind, images in painting.beside.items():
         found[f"_{kind}.png"] = picture(_scaled(images[i], working, size))
+    for kind, tables in painting.tables.items():
+        found[f"_{kind}.json"] = (json.dumps(tables[i], indent=1) + "\n").encode()
     if painting.way:
         way = [picture(image[i]) for image in (painting.start, *painting.way)]
         found |= {"_way.png": side_by_side(way), "_way.gif": animation(way)}

@@ -50,10 +50,11 @@ class Sample:
 
 @dataclass
 class Section:
-    """A task: how each run painted, said once where it is the same, and its samples."""
+    """A task: how each run painted, said once where it is the same, its samples, and what is told of the pictures."""
 
     settings: list[str]
     samples: list[Sample]
+    notes: list[str]
 
 
 def write_page(runs: list[Path], page: Path, comparison: Comparison | None = None) -> None:
@@ -118,7 +119,8 @@ def _section(runs: dict[str, Path], task: str, evaluations: set[str], start: Pat
     for name in names:
         folders = {run: folder / "gallery" / task / name for run, folder in runs.items()}
         samples += [_sample(group, told, undated, start) for group in _of_one_image(folders)]
-    return Section(settings, [sample for sample in samples if sample.given or any(each for _, each in sample.strips)])
+    samples = [sample for sample in samples if sample.given or any(each for _, each in sample.strips)]
+    return Section(settings, samples, [f"{run}: {note}" for run, each in told.items() for note in each.notes])
 
 
 def _of_one_image(folders: dict[str, Path]) -> list[dict[str, Path]]:

@@ -40,11 +40,12 @@ class Seen:
 
 @dataclass
 class Task:
-    """How a task painted: its settings, the names of the classes, and what belongs to each sample's pictures."""
+    """How a task painted: its settings, the names of the classes, what belongs to each sample's pictures, and notes."""
 
     settings: dict[str, Any] = field(default_factory=dict)
     classes: list[str] = field(default_factory=list)
     samples: dict[str, Seen] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def write(self, folder: Path) -> None:
         """Write `task.json` into a task's folder, whole."""
@@ -61,10 +62,10 @@ def read_task(folder: Path) -> Task:
     try:
         content = read_json(folder / "task.json")
         samples = {name: Seen(**each) for name, each in content["samples"].items()}
-        task = Task(content["settings"], content["classes"], samples)
+        task = Task(content["settings"], content["classes"], samples, content.get("notes", []))
         for seen in task.samples.values():
             _check(isinstance(seen.label, str) and _all(seen.classes, list, int) and _all(seen.predictions, dict, str))
-        _check(isinstance(task.settings, dict) and _all(task.classes, list, str))
+        _check(isinstance(task.settings, dict) and _all(task.classes, list, str) and _all(task.notes, list, str))
     except FileNotFoundError:
         return Task()
     except (AttributeError, KeyError, TypeError) as error:

@@ -10,6 +10,7 @@ AXIS = "trainer/global_step"
 TASKS = (
     "inpainting", "generation", "translation", "sketch_to_image", "super_resolution", "feature_painting", "inversion",
     "interpolation", "feature_visualization", "feature_addition", "decision_insight", "large_eps", "gradient_pictures",
+    "sensitivity_maps", "first_filters", "layer_visualization",
 )  # fmt: skip
 """What shows pictures, by its key below `synthesis/`."""
 
@@ -48,7 +49,10 @@ def workspace(
         wr.MediaBrowser(title=task.replace("_", " "), media_keys=[f"synthesis/{task}"], num_columns=1) for task in tasks
     ]
     scores = [
-        lines("scores of the pictures", regex="synthesis/[a-z_]*_(error|success|distance|psnr|ssim|lpips|judged).*")
+        lines(
+            "scores of the pictures",
+            regex="synthesis/[a-z_]*_(error|success|distance|rank|norm|psnr|ssim|lpips|judged).*",
+        )
     ]
     training = [
         lines("training loss", "train/loss"),

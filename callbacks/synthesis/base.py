@@ -1,9 +1,8 @@
 """What every synthesis task shares: a start image, an objective and a constraint become a picture."""
 
-import difflib
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +17,6 @@ from attacks.seeds import mix
 from callbacks.synthesis.callback import PictureCallback, above_0
 from callbacks.synthesis.painting import Painting
 from callbacks.synthesis.scores import check_judge, common_scores
-
-Class = int | str
-"""A class, by its number or its name."""
 
 
 @dataclass
@@ -113,18 +109,18 @@ class Synthesis(PictureCallback):
             ValueError: if a setting does not fit the network or the batch.
         """
         with undisturbed(network):
-            batch, seed = _prepared(batch)
+            batch, seed = prepared(batch)
             return [self._paint(network, batch, plan, done) for plan, done in _run(self.plans(network, batch, seed))]
 
     def check(self, network: nn.Module, batch: dict[str, Any]) -> None:
         """Make the plans of a batch, and look at each once; raises ValueError where that cannot be painted."""
         with undisturbed(network):
-            batch, seed = _prepared(batch)
+            batch, seed = prepared(batch)
             self.ticks = 0
             for plan, done in _run(self.plans(network, batch, seed)):
                 logits = logits_of(network(plan.start))
                 if plan.wanted is not None:
-                    _check_wanted(plan.wanted, logits)
+                    check_wanted(plan.wanted, logits)
                 if plan.hole is not None and not plan.hole.flatten(1).any(1).all():
                     raise ValueError("a mask has no pixel inside; paint white where the picture is to be made up")
                 if self.judge is not None:
@@ -133,19 +129,6 @@ class Synthesis(PictureCallback):
                 self._painting(batch, plan, plan.start, logits.detach())
                 done(plan.start)
                 self.ticks += self.steps
-
-    def class_index(self, name: Class, setting: str) -> int:
-        """The number of a class; raises ValueError if there is none of that name or number."""
-        if isinstance(name, str) and name not in self.classes:
-            close = difflib.get_close_matches(name, self.classes, n=3, cutoff=0.4)
-            advice = f"did you mean {', '.join(close)}?" if close else f"the classes are {_some(self.classes)}"
-            advice = advice if self.classes else "their names are not known here: give its number"
-            raise ValueError(f"{setting}={name}: no class is called so; {advice}")
-        index = self.classes.index(name) if isinstance(name, str) else name
-        if index < 0 or (self.classes and index >= len(self.classes)):
-            last = f" to {len(self.classes) - 1}" if self.classes else ""
-            raise ValueError(f"{setting}={name}: classes are numbered from 0{last}")
-        return index
 
     def _paint(self, network: nn.Module, batch: dict[str, Any], plan: Plan, done: Callable[[Tensor], None]) -> Painting:
         watched = _Watched(plan.objective, self.tick, self.steps, self.frames)
@@ -195,23 +178,20 @@ def _run(plans: Plans) -> Iterator[tuple[Plan, Callable[[Tensor], None]]]:
         return
 
 
-def _prepared(batch: dict[str, Any]) -> tuple[dict[str, Any], Tensor]:
+def prepared(batch: dict[str, Any]) -> tuple[dict[str, Any], Tensor]:
     """The batch outside of inference mode, and its seeds."""
     batch = {key: outside_inference(value) if torch.is_tensor(value) else value for key, value in batch.items()}
     return batch, mix(batch["index"] if "index" in batch else torch.arange(len(batch["image"])))
 
 
-def _check_wanted(wanted: Tensor, logits: Tensor) -> None:
+def check_wanted(wanted: Tensor, logits: Tensor) -> None:
+    """Raises ValueError if the labels that are wanted are none of those that the network tells apart."""
     highest = int(torch.where(valid_pixels(wanted), wanted, 0).max())
     if highest >= logits.shape[1]:
         raise ValueError(f"class {highest} is wanted, and the network tells {logits.shape[1]} classes apart, from 0")
     if wanted.ndim + 1 != logits.ndim:
         kinds = {1: "one class for each image", 3: "a class for each pixel"}
         raise ValueError(f"the labels are {kinds[wanted.ndim]}, and the network gives {kinds[logits.ndim - 1]}")
-
-
-def _some(names: Sequence[str], most: int = 12) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def labels_of(network: nn.Module, batch: dict[str, Any], image: Tensor | None = None) -> Tensor:

@@ -1,8 +1,9 @@
 """What every callback that shows pictures shares: which samples, when, on which process, where the pictures go."""
 
+import difflib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -14,7 +15,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import nn
 
 from callbacks.interruption import interruptible
-from callbacks.synthesis.gallery import Exhibition, collect, epochs_of, settings
+from callbacks.synthesis.gallery import Exhibition, collect, epochs_of, settings, tell
 from callbacks.synthesis.painting import Painting
 from callbacks.synthesis.pictures import on_one_size
 from callbacks.synthesis.progress_bar import painting_bar
@@ -22,6 +23,9 @@ from reports.files import ReportError
 from reports.gallery import write_page
 
 N = TypeVar("N", int, float)
+
+Class = int | str
+"""A class, by its number or its name."""
 
 
 class PictureCallback(Callback, ABC):
@@ -72,6 +76,23 @@ class PictureCallback(Callback, ABC):
 
     def look_at(self, data: Any, network: nn.Module) -> None:
         """Look at a data set before anything of it is painted; by default not at all."""
+
+    def notes(self, scores: dict[str, float]) -> list[str]:
+        """What is to be told of mean scores, in a line each; nothing by default."""
+        return []
+
+    def class_index(self, name: Class, setting: str) -> int:
+        """The number of a class; raises ValueError if there is none of that name or number."""
+        if isinstance(name, str) and name not in self.classes:
+            close = difflib.get_close_matches(name, self.classes, n=3, cutoff=0.4)
+            advice = f"did you mean {', '.join(close)}?" if close else f"the classes are {_some(self.classes)}"
+            advice = advice if self.classes else "their names are not known here: give its number"
+            raise ValueError(f"{setting}={name}: no class is called so; {advice}")
+        index = self.classes.index(name) if isinstance(name, str) else name
+        if index < 0 or (self.classes and index >= len(self.classes)):
+            last = f" to {len(self.classes) - 1}" if self.classes else ""
+            raise ValueError(f"{setting}={name}: classes are numbered from 0{last}")
+        return index
 
     def first_look(self, trainer: Trainer, pl_module: LightningModule, datamodule: Any, data: Any) -> None:
         """Check the settings with the first sample that is to be shown, before anything begins.
@@ -145,6 +166,10 @@ class PictureCallback(Callback, ABC):
         found = collect(folder / self.task, trainer.world_size)
         self.results = {name: sum(values) / len(values) for name, values in found.scores.items() if values}
         self.results |= self.measured
+        notes = self.notes(self.results)
+        tell(folder / self.task, notes)
+        for note in notes:
+            rank_zero_warn(f"{self.task}: {note}")
         try:
             write_page([Path(trainer.default_root_dir)], folder / "index.html")
         except ReportError as error:  # an old results file: no reason to stop
@@ -197,6 +222,10 @@ class PictureCallback(Callback, ABC):
 
 def _nothing(steps: int) -> None:
     """Where nobody watches."""
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def name_of(index: int, variant: str) -> str:

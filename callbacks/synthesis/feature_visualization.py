@@ -113,11 +113,11 @@ def ranking(representation: Representation, data: Any, units: list[int], among: 
     return torch.tensor(chosen)[torch.stack(values).cpu().argsort(dim=0, descending=True, stable=True)]
 
 
-def distinct(features: list[int]) -> list[int]:
+def distinct(units: list[int], setting: str = "features", what: str = "units of the representation") -> list[int]:
     """Raises ValueError if a list of units is empty or has one twice."""
-    if not features or len(set(features)) < len(features):
-        raise ValueError(f"features={features}: units of the representation, each once")
-    return features
+    if not units or len(set(units)) < len(units):
+        raise ValueError(f"{setting}={units}: {what}, each once")
+    return units
 
 
 def variant_of(unit: int) -> str:

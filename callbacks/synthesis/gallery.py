@@ -106,6 +106,8 @@ class Exhibition:
         save_picture(picture(result), folder / file)
         for kind, images in painting.beside.items():
             save_picture(picture(images[i]), folder / f"{kind}{self.number}.png")
+        for kind, tables in painting.tables.items():
+            write_whole(folder / f"{kind}{self.number}.json", json.dumps(tables[i], indent=1) + "\n")
         if painting.way:
             way = [picture(image) for image in (start, *(image[i] for image in painting.way))]
             save_picture(side_by_side(way), folder / f"way{self.number}.png")
@@ -148,6 +150,14 @@ def collect(folder: Path, processes: int = 1) -> Collected:
     for rank in range(processes):
         _share(folder, rank).unlink()
     return found
+
+
+def tell(folder: Path, notes: list[str]) -> None:
+    """Have a task's folder say some notes, in place of those that it said."""
+    task = read_task(folder)
+    if task.notes != notes:
+        task.notes = notes
+        task.write(folder)
 
 
 def _share(folder: Path, rank: int) -> Path:

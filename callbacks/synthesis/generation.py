@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from attacks.constraints import Constraint, Number
 from attacks.objectives import CrossEntropy, valid_pixels
 from attacks.seeds import normal
-from callbacks.synthesis.base import Class, Plan, Plans, Synthesis, channel_mean, labels_of
+from callbacks.synthesis.base import Plan, Plans, Synthesis, channel_mean, labels_of
+from callbacks.synthesis.callback import Class
 from callbacks.synthesis.gaussians import RANK, ClassGaussians
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from attacks.constraints import Constraint, Number
-from callbacks.synthesis.base import Class, Plan, Plans, labels_of
+from callbacks.synthesis.base import Plan, Plans, labels_of
+from callbacks.synthesis.callback import Class
 from callbacks.synthesis.objectives import MatchRepresentation
 from callbacks.synthesis.painting import Painting
 from callbacks.synthesis.representation import region_of

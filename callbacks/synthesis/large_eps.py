@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from attacks import Constraint, Linf
 from attacks.constraints import Number
 from attacks.objectives import CrossEntropy, valid_pixels
-from callbacks.synthesis.base import Class, Plan, Plans, Synthesis, labels_of
+from callbacks.synthesis.base import Plan, Plans, Synthesis, labels_of
+from callbacks.synthesis.callback import Class
 from callbacks.synthesis.objectives import Away
 
 

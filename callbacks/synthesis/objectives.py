@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from attacks.objectives import Objective
+from callbacks.synthesis.layer_output import LayerOutput
 from callbacks.synthesis.representation import Representation, pooled
 
 
@@ -58,14 +59,18 @@ class Activation(Objective):
     Engstrom et al. 2019, eq. 4; of a dense representation, the mean over its pixels, or over those of a region.
 
     Args:
-        representation: R.
+        representation: R, or any layer's filters.
         unit: i, one for all samples, or one for each, int64 `(B,)`.
         region: bool `(B, 1, H, W)`.
         weight: above 0.
     """
 
     def __init__(
-        self, representation: Representation, unit: int | Tensor, region: Tensor | None = None, weight: float = 1.0
+        self,
+        representation: Representation | LayerOutput,
+        unit: int | Tensor,
+        region: Tensor | None = None,
+        weight: float = 1.0,
     ) -> None:
         self.representation, self.unit, self.region, self.weight = representation, unit, region, weight
 

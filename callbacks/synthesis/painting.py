@@ -1,6 +1,7 @@
 """What comes out of a synthesis."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -10,8 +11,8 @@ class Painting:
     """What came out of a batch.
 
     `original`, `start` and `result` are images `(B, 3, H, W)` in `[0, 1]`; `logits` are those of the result; `scores`
-    `(B,)` each by name; `way` are images on the way to the result; `beside` other pictures by name; `hole` and `wanted`
-    are those of the plan.
+    `(B,)` each by name; `way` are images on the way to the result; `beside` other pictures by name; `tables` is JSON by
+    name, one for each sample; `hole` and `wanted` are those of the plan.
     """
 
     variant: str
@@ -22,6 +23,7 @@ class Painting:
     scores: dict[str, Tensor] = field(default_factory=dict)
     way: list[Tensor] = field(default_factory=list)
     beside: dict[str, Tensor] = field(default_factory=dict)
+    tables: dict[str, list[Any]] = field(default_factory=dict)
     hole: Tensor | None = None
     wanted: Tensor | None = None
 

@@ -34,7 +34,7 @@ class Representation:
     def __init__(self, network: nn.Module, image: Tensor, layer: str | None = None, fake_relu: bool = False) -> None:
         self.network = network
         self._relu: tuple[nn.Module, int] | None = None
-        self.name = _found(network, image[:1]) if layer is None else _named(network, layer)
+        self.name = _found(network, image[:1]) if layer is None else named(network, layer)
         self.layer = network.get_submodule(self.name)
         with torch.no_grad():
             shape = self(image[:1])[0].shape
@@ -164,7 +164,8 @@ def _found(network: nn.Module, image: Tensor) -> str:
     )
 
 
-def _named(network: nn.Module, layer: str) -> str:
+def named(network: nn.Module, layer: str) -> str:
+    """The name of a layer, if the network has it; raises ValueError with those that are called alike if not."""
     names = [name for name, _ in network.named_modules() if name]
     if layer not in names:
         close = difflib.get_close_matches(layer, names, n=3, cutoff=0.4)

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from attacks.constraints import Constraint, Number
 from attacks.objectives import IGNORE_INDEX, CrossEntropy, valid_pixels
-from callbacks.synthesis.base import Class, Plan, Plans, Synthesis, labels_of
+from callbacks.synthesis.base import Plan, Plans, Synthesis, labels_of
+from callbacks.synthesis.callback import Class
 
 
 class Translation(Synthesis):
