@@ -85,7 +85,7 @@ def title_of(stage: list[str]) -> str:
     while not all(path[: len(block)] == block and len(path) > len(block) for path in paths):
         *block, first = block
     last = paths[0][len(block)]
-    return ".".join([*block, first if first == last else f"{first} to {last}"])
+    return ".".join([*block, first if first == last else f"{first} to {last}"]) or "network"
 
 
 def _units(network: nn.Module, image: Tensor) -> list[list[str]]:

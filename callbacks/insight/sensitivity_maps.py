@@ -44,8 +44,8 @@ class SensitivityMaps(PictureCallback):
     whose layers become random, from the output down, stand beside as `randomized`. Scores of each method, with all
     layers random: `..._rank_random`, Spearman's rank correlation with the network's own map, and `..._ssim_random`;
     both of the absolute values, summed over channels and, for SSIM, scaled as `absolute` shows them. A map with a mean
-    rank correlation above 0.5 is told: it says more about the image than about the network. The files
-    `randomization` (JSON) beside the pictures have all stages.
+    rank correlation above 0.5 is told: it says more about the image and the architecture than about what was learnt.
+    The files `randomization` (JSON) beside the pictures have all stages.
 
     Args:
         methods: which maps, each once.
@@ -111,9 +111,9 @@ class SensitivityMaps(PictureCallback):
             image, label = batch["image"], self._asked(network, batch)
             with torch.no_grad():
                 logits = logits_of(network(image))
-            check_wanted(label, logits)
             if self.target is not None and self.class_index(self.target, "target") >= logits.shape[1]:
                 raise ValueError(f"target={self.target}: the network tells {logits.shape[1]} classes apart, from 0")
+            check_wanted(label, logits)
             (guided if "guided" in self.methods else vanilla)(network, image, label)
             stages = stages_of(network, image, self.randomization) if self.randomization else []
         passes = sum(1 if method in SINGLE else self.points for method in self.methods)
@@ -121,8 +121,8 @@ class SensitivityMaps(PictureCallback):
 
     def notes(self, scores: dict[str, float]) -> list[str]:
         return [
-            f"{method}: with random weights the map is nearly the same (rank correlation {scores[name]:.2f}): it says "
-            "more about the image than about the network"
+            f"{method}: with random weights the map is much the same (rank correlation {scores[name]:.2f}): it says "
+            "more about the image and the architecture than about what the network has learnt"
             for method in self.methods
             if scores.get(name := f"{method}_rank_random", 0) > DEPENDS_HARDLY
         ]
