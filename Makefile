@@ -31,6 +31,7 @@ check: $(INSTALLED) ## Check style and types
 
 benchmark: $(INSTALLED) ## Measure what steps, evaluations, paintings and data cost, and what killed runs lose
 	$(BIN)/python benchmarks/attack_step.py
+	$(BIN)/python benchmarks/gradient_step.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/synthesis.py
 	$(BIN)/python benchmarks/data.py

@@ -26,8 +26,9 @@ from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from attack_step import Noise
+
 from attacks.exemplars import Exemplars
-from benchmarks.attack_step import Noise
 from lightning_modules import Classifier, GradientAlignment, Network
 
 

@@ -76,13 +76,14 @@ class Alignment(Measurement):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
-            self._measure_all(trainer, pl_module, trainer.val_dataloaders.dataset)
+            self._measure_all(trainer, pl_module, trainer.val_dataloaders)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._measure_all(trainer, pl_module, trainer.test_dataloaders.dataset)
+        self._measure_all(trainer, pl_module, trainer.test_dataloaders)
 
-    def _measure_all(self, trainer: Trainer, pl_module: LightningModule, data: Any) -> None:
+    def _measure_all(self, trainer: Trainer, pl_module: LightningModule, loader: Any) -> None:
         """Each process its share."""
+        data = loader.dataset
         self._learn(getattr(trainer, "datamodule", None), data)
         sums = torch.zeros(len(self.names), 2, dtype=torch.float64)
         for index in spread(self.samples, len(data))[trainer.global_rank :: trainer.world_size]:
