@@ -26,7 +26,7 @@ class FirstFilters(PictureCallback):
     normalised image meets.
 
     The picture is the same for all samples. Scores `filter_norm`, the mean Euclidean norm of the filters, and
-    `filter_norm_largest`.
+    `filter_clipped`, the share of weights beyond 0.5, which are cut off.
 
     Args:
         layer: another layer that sees three channels, by its name in the network; the first convolution if not given.
@@ -47,9 +47,9 @@ class FirstFilters(PictureCallback):
             logits = logits_of(network(image))
         picture = filter_picture(weight).to(image).expand(len(image), -1, -1, -1)
         norms = weight.flatten(1).norm(dim=1)
-        scores = {"filter_norm": norms.mean(), "filter_norm_largest": norms.max()}
-        spread = {name: value.expand(len(image)) for name, value in scores.items()}
-        return [Painting("", image, image, picture, logits, spread)]
+        scores = {"filter_norm": norms.mean(), "filter_clipped": (weight.abs() > 0.5).to(norms).mean()}
+        of_each = {name: value.expand(len(image)) for name, value in scores.items()}
+        return [Painting("", image, image, picture, logits, of_each)]
 
     def check(self, network: nn.Module, batch: dict[str, Any]) -> None:
         self.synthesize(network, batch)

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,14 @@ def test_what_stands_beside_and_the_way_are_files_of_their_own():
     small = small_of(found, 0, sample(stored()))
     assert list(small) == ["start", "bicubic", "strip", "result"] and isinstance(small["start"], Image.Image)
     assert small["start"].size == (30, 20)
+
+
+def test_tables_are_files_of_their_own():
+    rows = [[{"randomized": "fc", "rank": 0.5}], [{"randomized": "fc", "rank": None}]]
+    result = torch.zeros(2, 3, 20, 30)
+    files = results_of(painting(result, tables={"randomization": rows}), 1, sample(stored()))
+    assert list(files) == [".png", "_randomization.json"]
+    assert json.loads(files["_randomization.json"]) == rows[1]
 
 
 def test_what_the_network_sees_is_a_class_or_shares_of_the_pixels():

@@ -222,6 +222,13 @@ def test_how_a_task_painted_stands_in_its_heading(tmp_path, same):
     assert texts[texts.index("Inpainting") + 1 :][: len(heading)] == heading
 
 
+def test_what_is_told_of_the_pictures_stands_above_them(tmp_path):
+    runs = [make_run(tmp_path / name) for name in ("at50", "plain")]
+    Task(notes=["guided: <much> the same"]).write(runs[1] / "gallery" / "inpainting")
+    write_page(runs, tmp_path / "page.html")
+    assert "plain: guided: <much> the same" in Page(tmp_path / "page.html").texts
+
+
 def test_a_damaged_file_of_a_task_is_passed_over_with_a_note(tmp_path):
     run = make_run(tmp_path / "at50")
     (run / "gallery" / "inpainting" / "task.json").write_text("{")

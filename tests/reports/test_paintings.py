@@ -21,6 +21,7 @@ TASK = Task(
         "000003": Seen(label="cat", predictions={"epoch_0000.png": "dog 93 %"}),
         "000004_place_0": Seen(classes=[0, 1, 255]),
     },
+    notes=["guided: ..."],
 )
 
 
@@ -35,7 +36,7 @@ def test_a_gallery_of_an_older_version_says_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("new", [None, 3, "text", [], [3], {}, {"a": 3}, {"000003": {"label": 3}}])
-@pytest.mark.parametrize("key", ["settings", "classes", "samples"])
+@pytest.mark.parametrize("key", ["settings", "classes", "samples", "notes"])
 def test_what_was_changed_is_read_or_told(tmp_path, key, new):
     TASK.write(tmp_path)
     content = json.loads((tmp_path / "task.json").read_text()) | {key: new}
@@ -46,6 +47,15 @@ def test_what_was_changed_is_read_or_told(tmp_path, key, new):
         assert "changed" in str(error)
         return
     assert getattr(found, key) == new
+
+
+def test_a_task_of_an_older_version_has_no_notes(tmp_path):
+    TASK.write(tmp_path)
+    content = json.loads((tmp_path / "task.json").read_text())
+    del content["notes"]
+    (tmp_path / "task.json").write_text(json.dumps(content))
+    found = read_task(tmp_path)
+    assert found.notes == [] and found.samples == TASK.samples
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", "[" * 100_000])

@@ -6,7 +6,7 @@ from PIL import Image
 
 from attacks import L2, Box
 from callbacks import Generation, Inversion, LargeEps
-from callbacks.synthesis.gallery import Exhibition, collect, epochs_of, settings
+from callbacks.synthesis.gallery import Exhibition, collect, epochs_of, settings, tell
 from callbacks.synthesis.painting import Painting
 from reports.paintings import read_task
 
@@ -89,6 +89,23 @@ def test_the_way_there_is_kept_as_a_strip_and_as_an_animation(tmp_path):
     with Image.open(tmp_path / "a" / "way_0002.png") as strip, Image.open(tmp_path / "a" / "way_0002.gif") as film:
         assert [strip.getpixel((left, 1))[0] for left in (1, 7, 13)] == [0, 128, 255]
         assert film.n_frames == 3
+
+
+def test_what_is_told_is_kept_until_something_else_is(tmp_path):
+    show(tmp_path, 1, [0.0, 0.0], 1)
+    tell(tmp_path, ["one", "two"])
+    show(tmp_path, 2, [0.0, 0.0], 1)
+    assert read_task(tmp_path).notes == ["one", "two"]
+    tell(tmp_path, [])
+    task = read_task(tmp_path)
+    assert task.notes == [] and "000003" in task.samples
+
+
+def test_tables_lie_beside_the_pictures(tmp_path):
+    exhibition = Exhibition(tmp_path, {}, [], 3)
+    rows = [{"randomized": "fc", "rank": 0.5}]
+    exhibition.add(["000003"], Painting("", IMAGE, IMAGE, IMAGE, torch.zeros(1, 2), tables={"randomization": [rows]}))
+    assert json.loads((tmp_path / "000003" / "randomization_0002.json").read_text()) == rows
 
 
 def test_a_damaged_file_of_an_earlier_epoch_stops_nothing(tmp_path):
