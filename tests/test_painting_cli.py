@@ -95,6 +95,22 @@ def test_a_trained_run_paints_on_files_under_their_names_and_at_their_sizes(task
     assert not [path for path in Path("painted").rglob("*") if path.name.startswith(".first")]
 
 
+def test_maps_that_random_weights_give_too_are_told(trained, photos, capsys):
+    settings = ["--task.methods", "[vanilla]", "--task.randomization", "3"]
+    told = paint("SensitivityMaps", "--run", trained, "--images", "photos", *settings)
+    (result,) = told["pictures"]["second"]["painted"]["quickstart"]
+    assert result["files"] == [
+        "second_vanilla.png",
+        "second_vanilla_randomized.png",
+        "second_vanilla_randomization.json",
+    ]
+    last = json.loads(Path("painted", result["files"][2]).read_text())[-1]
+    assert last["rank"] == pytest.approx(result["scores"]["vanilla_rank_random"], abs=1e-4)
+    rank = told["scores"]["quickstart"]["vanilla_rank_random"]
+    note = f"quickstart: vanilla: with random weights the map is much the same (rank correlation {rank:.2f})"
+    assert (note in capsys.readouterr().out.replace("\n", " ")) == (rank > 0.5)
+
+
 def test_a_picture_that_is_turned_by_exif_is_painted_upright(trained):
     Path("photos").mkdir()
     exif = Image.Exif()
