@@ -11,6 +11,7 @@ import yaml
 from checkpoints import MEAN, robustness
 from tiny_classification import (
     write_cifar10,
+    write_cub200,
     write_imagenet,
     write_mnist,
     write_sbd,
@@ -41,6 +42,7 @@ PHOTOGRAPHS = ["--data.crop", "32", "--data.resize", "32"]
 DATA = {
     "CIFAR10": (write_cifar10, []),
     "COCO": (write_coco, MAPS),
+    "CUB200": (write_cub200, [*PHOTOGRAPHS[:3], "[32, 40]"]),
     "ImageFolder": (write_two_domains, [*PHOTOGRAPHS, "--data.holdout", "0.5"]),
     "ImageNet": (write_imagenet, PHOTOGRAPHS),
     "MNIST": (write_mnist, []),

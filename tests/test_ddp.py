@@ -77,6 +77,19 @@ def test_every_sample_counts_once(fitted, monkeypatch, samples):
     assert rows[0] == rows[1] and len(rows[0].splitlines()) == samples + 1
 
 
+@pytest.mark.parametrize("samples", [7, 1])
+def test_objects_are_found_as_often_by_two_processes(tmp_path, monkeypatch, samples):
+    """Each image counts once, those that choose the threshold, too."""
+    network = ["--data.labels", "class", "--model.network.name", "resnet_small", "--model.network.num_classes", "4"]
+    args = [*network, "--trainer.logger", "false", "--data.val_samples", str(samples), "--data.train_samples", "6"]
+    args += ["--trainer.callbacks", "[{class_path: Localization, init_args: {heatmaps: [gradient, cam]}}]"]
+    in_two_processes(tmp_path, "validate", *args, "--name", "two")
+    monkeypatch.chdir(tmp_path)
+    main(["validate", *ARGS, *args, "--name", "one"])
+    two, one = (results(tmp_path, f"{name}_validate")["synthesis"]["localization"] for name in ("two", "one"))
+    assert two == one and one["images"] == samples
+
+
 PLANTED = """
 import os
 from torch import Tensor, nn

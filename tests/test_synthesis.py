@@ -25,6 +25,9 @@ NEEDS = {
 }
 """What a task must be told."""
 
+NOT_OF = {("Localization", "map")}
+"""A task and labels that it is not for."""
+
 SMALL = [
     *("--data.train_samples", "8", "--data.val_samples", "4", "--data.batch_size", "4", "--data.size", "16"),
     *("--attack.train.steps", "1", "--attack.evaluate.pgd.init_args.steps", "1", "--trainer.max_epochs", "1"),
@@ -45,8 +48,9 @@ def fit(*args):
     main(["fit", "--config", "quickstart.yaml", *SMALL, *args])
 
 
-@pytest.mark.parametrize("labels", ["map", "class"])
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize(
+    ("name", "labels"), [(name, kind) for name in TASKS for kind in ("map", "class") if (name, kind) not in NOT_OF]
+)
 def test_a_task_paints_in_a_fit_of_a_classifier_and_of_an_fcn(name, labels, capsys):
     task = getattr(callbacks, name)
     arguments = ["--trainer.callbacks.samples", "3", *NEEDS.get(name, [])]
@@ -75,6 +79,7 @@ def test_a_task_paints_in_a_fit_of_a_classifier_and_of_an_fcn(name, labels, caps
      (["LayerVisualization", "layer", "model.backbone.10"], "model.backbone.10: the network has no such layer; it "),
      (["SensitivityMaps", "target", "dics"], "SensitivityMaps: target=dics: no class is called so; did you mean disc"),
      (["FirstFilters", "layer", "model.backbone.3.0.conv2"], "model.backbone.3.0.conv2: its filters have 128 channels"),
+     (["Localization", "threshold", "0.3"], "Localization: the batches have no `box`: left, top, right and bottom"),
      (["SuperResolution", "factor", "20"], "SuperResolution: factor=20: an image of 16 x 16 pixels leaves nothing")],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )  # fmt: skip

@@ -100,7 +100,7 @@ def check_box(sample):
     return (right - left) * (bottom - top)
 
 
-@pytest.mark.parametrize(("resize", "crop"), [(32, 32), (48, 32), (64, 24), (80, 80)])
+@pytest.mark.parametrize(("resize", "crop"), [(32, 32), (48, 32), (64, 24), (80, 80), ((48, 40), 32), ((30, 90), 28)])
 def test_the_box_encloses_the_bird_in_evaluation(lit, resize, crop):
     dataset = CUB200(str(lit), resize=resize, crop=crop).make_set("val")
     areas = [check_box(sample) for sample in dataset]
@@ -108,10 +108,10 @@ def test_the_box_encloses_the_bird_in_evaluation(lit, resize, crop):
 
 
 @pytest.mark.parametrize("flip", [0, 0.5, 1])
-@pytest.mark.parametrize("scale", [(0.08, 1.0), (0.5, 0.5)])
+@pytest.mark.parametrize("scale", [(0.08, 1.0), (0.5, 0.5), None])
 def test_the_box_encloses_the_bird_in_training(lit, flip, scale):
     torch.manual_seed(0)
-    dataset = CUB200(str(lit), crop=40, flip=flip, scale=scale).make_set("train")
+    dataset = CUB200(str(lit), resize=(64, 56), crop=40, flip=flip, scale=scale).make_set("train")
     areas = [check_box(dataset[index]) for index in range(len(dataset)) for _ in range(30)]
     assert np.median(areas) > 100 and len({round(area) for area in areas}) > 30
 

@@ -258,6 +258,19 @@ def test_a_crop_that_evaluation_would_have_to_pad_is_told(root, kind):
     assert make(kind, root, crop=40).make_set("val")[0]["image"].shape == (3, 40, 40)
 
 
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_evaluation_may_resize_to_a_height_and_width_whatever_the_aspect(given, split):
+    drawn = picture(0, 60, 130)
+    dataset = given(drawn, crop=40, resize=(44, 56)).make_set(split)
+    resized = Image.fromarray(drawn).resize((56, 44), Image.Resampling.BILINEAR).crop((8, 2, 48, 42))
+    assert np.abs(pixels(dataset[0]) - np.asarray(resized, dtype=float)).max() <= 1.01
+
+
+def test_a_crop_beyond_the_shorter_of_two_sides_is_told(given):
+    with pytest.raises(DataError, match=one_line("crop=45", "(44, 56)", "--data.resize")):
+        given(picture(0, 60, 130), crop=45, resize=(44, 56))
+
+
 # How photographs are augmented
 
 
@@ -297,6 +310,24 @@ def test_training_images_show_a_share_of_the_area(given, share):
         assert 0.7 < width / height < 1.4
         places.add((image[0, 0, 0].round(), image[0, 0, 1].round()))
     assert len(places) > 10
+
+
+@pytest.mark.parametrize("resize", [50, (50, 50), (60, 50)])
+def test_without_a_scale_the_crop_is_cut_out_of_the_resized_image(given, resize):
+    """As large as in evaluation, somewhere in it."""
+    across = np.broadcast_to(np.linspace(0, 255, 200).round().astype(np.uint8), (200, 200))
+    drawn = np.stack([across, across.T, np.zeros_like(across)], axis=-1)  # its colours are places
+    dataset = given(drawn, **PLAIN | {"scale": None}, crop=40, resize=resize).make_set("train")
+    height, width = (resize, resize) if isinstance(resize, int) else resize
+    torch.manual_seed(0)
+    places = set()
+    for _ in range(40):
+        image = pixels(dataset[0])
+        assert image.shape == (40, 40, 3)
+        assert np.ptp(image[:, :, 0]) / 255 == pytest.approx(39 / width, abs=0.02)
+        assert np.ptp(image[:, :, 1]) / 255 == pytest.approx(39 / height, abs=0.02)
+        places.add((image[0, 0, 0].round(), image[0, 0, 1].round()))
+    assert len(places) > 20
 
 
 @pytest.mark.parametrize("jitter", [0, 0.1, 0.4])

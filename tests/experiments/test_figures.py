@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny_classification
 
 ROOT = Path(__file__).parent.parent.parent
 MEASURED = ("itazuri_figure5", "itazuri_figure7", "itazuri_table2")
@@ -16,10 +17,10 @@ SCRIPTS = sorted(
 )
 
 
-def run(script, out, **environment):
+def run(script, out, *args, **environment):
     command = {"SADDLE_COMMAND": f"{sys.executable} {ROOT}/cli.py", "OUT": str(out), "SMALL": "1", "SAMPLES": "2"}
     env = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_SILENT": "true", **command, **environment}
-    return subprocess.run([script], cwd=ROOT, env=env, text=True, capture_output=True, check=False)
+    return subprocess.run([script, *args], cwd=ROOT, env=env, text=True, capture_output=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +70,20 @@ def test_what_a_figure_shows_is_measured_once_with_both_networks(name, out):
     again = run(script, out)
     assert again.stdout == done.stdout[-len(again.stdout) :]
     assert {path.name for path in (out / "runs").iterdir() if protocol in path.name} == runs
+
+
+def test_localization_on_drawn_shapes(out):
+    done = run(ROOT / "experiments" / "aggarwal_table4.sh", out)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "localization centred MaxBoxAcc" in done.stdout and "located_at0.06" in done.stdout
+    assert list(out.glob("runs/located_natural/gallery/localization/*_cam/epoch_*.png"))
+
+
+def test_localization_on_birds(out, tmp_path):
+    tiny_classification.write_cub200(tmp_path / "birds")
+    args = ["--model.network.init_args", "{name: resnet_small, num_classes: 200, backbone_weights: null}"]
+    args += ["--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1", "--trainer.logger", "false"]
+    args += ["--data.batch_size", "2", "--data.crop", "24", "--data.resize", "[32, 32]", "--data.num_workers", "0"]
+    done = run(ROOT / "experiments" / "aggarwal_table4.sh", out, *args, DATA=str(tmp_path / "birds"))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "cub200_at0.5" in done.stdout and "Linf 0.001961" in done.stdout
