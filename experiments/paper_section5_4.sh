@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Section 5.4 of the paper asks whether the gradient itself can be trained: networks without any attack in training, but
+# with losses on their input gradients, beside the robust and the standard network.
+#
+# Expected: gradients that are aligned, some robustness under PGD, and less of it under SEA; see docs/insight.md.
+# Run: experiments/paper_section5_4.sh      (on drawn shapes, label maps; arguments go to `cli.py fit`)
+source "$(dirname "$0")/common.sh"
+measures=(--trainer.callbacks+=Alignment)
+[ -z "${SMALL:-}" ] || measures+=(--trainer.callbacks.samples 2 --trainer.callbacks.among 0)
+alone=(--attack.train null)
+train gradient_robust "${measures[@]}" "$@"
+train gradient_standard "${measures[@]}" "${alone[@]}" "$@"
+train gradient_aligned "${measures[@]}" "${alone[@]}" --model.loss GradientAlignment "$@"
+train gradient_mean "${measures[@]}" "${alone[@]}" --model.loss GradientAlignment --model.loss.towards mean "$@"
+train gradient_norm "${measures[@]}" "${alone[@]}" --model.loss GradientNorm --model.loss.weight 30 "$@"
+train gradient_judge --seed_everything 1 --data.seed 1
+networks=(robust standard aligned mean norm)
+runs=() painters=()
+for network in "${networks[@]}"; do
+  run=$out/runs/gradient_$network
+  runs+=("${run}_eval_sea") painters+=(--run "$run")
+  [ -f "${run}_eval_sea/results.json" ] || $saddle test --config "$run/config.yaml" --config eval_sea.yaml --attack.eps 0.06 \
+    --runs "$out/runs" --name "gradient_$network" --ckpt_path "$run/checkpoints/last.ckpt" --trainer.logger false
+done
+$saddle report "${runs[@]}" --output "$out/$name.html"
+$saddle paint Inpainting "${painters[@]}" --judge "$out/runs/gradient_judge" --samples "${SAMPLES:-8}" --out "$out/$name" \
+  --task.size 24 --task.constraint 20 --task.steps 60 --task.step_size 0.25 "${few[@]}"
