@@ -10,7 +10,7 @@ AXIS = "trainer/global_step"
 TASKS = (
     "inpainting", "generation", "translation", "sketch_to_image", "super_resolution", "feature_painting", "inversion",
     "interpolation", "feature_visualization", "feature_addition", "decision_insight", "large_eps", "gradient_pictures",
-    "sensitivity_maps", "first_filters", "layer_visualization",
+    "sensitivity_maps", "first_filters", "layer_visualization", "localization",
 )  # fmt: skip
 """What shows pictures, by its key below `synthesis/`."""
 
@@ -51,7 +51,7 @@ def workspace(
     scores = [
         lines(
             "scores of the pictures",
-            regex="synthesis/[a-z_]*_(error|success|distance|rank|norm|psnr|ssim|lpips|judged).*",
+            regex="synthesis/[a-z_]*_(acc|error|success|distance|loc|rank|norm|psnr|ssim|lpips|judged).*",
         )
     ]
     training = [
@@ -61,6 +61,7 @@ def workspace(
         lines("gradients that are zero", "attack/zero_gradients"),
         lines("eps of a warm-up", "attack/eps"),
         lines("overfitting guard", "overfitting_guard/accuracy"),
+        lines("alignment of gradients", regex="insight/alignment_.*"),
     ]
     speed = [
         lines("images per second", "speed/images_per_second"),
