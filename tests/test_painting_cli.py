@@ -106,9 +106,9 @@ def test_maps_that_random_weights_give_too_are_told(trained, photos, capsys):
     ]
     last = json.loads(Path("painted", result["files"][2]).read_text())[-1]
     assert last["rank"] == pytest.approx(result["scores"]["vanilla_rank_random"], abs=1e-4)
-    rank = told["scores"]["quickstart"]["vanilla_rank_random"]
-    note = f"quickstart: vanilla: with random weights the map is much the same (rank correlation {rank:.2f})"
-    assert (note in capsys.readouterr().out.replace("\n", " ")) == (rank > 0.5)
+    ranks = [told["scores"]["quickstart"][f"vanilla_rank_{name}"] for name in ("stages", "random")]
+    note = "quickstart: vanilla: as layers become random from the output down, the map stays much the same"
+    assert (note in " ".join(capsys.readouterr().out.split())) == (max(ranks) > 0.5)
 
 
 def test_a_picture_that_is_turned_by_exif_is_painted_upright(trained):

@@ -12,7 +12,11 @@ from torch.nn.modules.batchnorm import _NormBase
 from attacks.seeds import mix
 
 DEPENDS_HARDLY = 0.5
-"""The rank correlation with a random network's map above which a map is told to depend hardly on the network."""
+"""The rank correlation with a random network's map above which a map is told to depend hardly on the network.
+
+Half: a quarter of what one map's ranks say is in the other's. With a network trained adversarially on birds
+(EfficientNet-Lite0, 4 images), the mean over eight stages is 0.69 for guided, and 0.26 to 0.38 for the others.
+"""
 
 FROZEN = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
 """What the buffers of a frozen batch norm are before it has learnt anything."""

@@ -41,11 +41,12 @@ class SensitivityMaps(PictureCallback):
     `vanilla` under noise, `integrated` that on the way from grey to the image. Default settings are the paper's.
 
     `randomization` checks whether the maps depend on what the network has learnt (Adebayo et al. 2018): those of a copy
-    whose layers become random, from the output down, stand beside as `randomized`. Scores of each method, with all
-    layers random: `..._rank_random`, Spearman's rank correlation with the network's own map, and `..._ssim_random`;
-    both of the absolute values, summed over channels and, for SSIM, scaled as `absolute` shows them. A map with a mean
-    rank correlation above 0.5 is told: it says more about the image and the architecture than about what was learnt.
-    The files `randomization` (JSON) beside the pictures have all stages.
+    whose layers become random, from the output down, stand beside as `randomized`. Scores of each method:
+    `..._rank_random`, Spearman's rank correlation with the network's own map when all layers are random,
+    `..._rank_stages`, its mean over the stages, and `..._ssim_random`; of the absolute values, summed over channels
+    and, for SSIM, scaled as `absolute` shows them. A method with one of the first two above 0.5 is told: its maps say
+    more about the image and the architecture than about what was learnt. The files `randomization` (JSON) beside the
+    pictures have all stages.
 
     Args:
         methods: which maps, each once.
@@ -120,12 +121,16 @@ class SensitivityMaps(PictureCallback):
         self.ticks = passes * (1 + len(stages))
 
     def notes(self, scores: dict[str, float]) -> list[str]:
-        return [
-            f"{method}: with random weights the map is much the same (rank correlation {scores[name]:.2f}): it says "
-            "more about the image and the architecture than about what the network has learnt"
-            for method in self.methods
-            if scores.get(name := f"{method}_rank_random", 0) > DEPENDS_HARDLY
-        ]
+        told = []
+        for method in self.methods:
+            mean, last = (scores.get(f"{method}_rank_{name}", 0.0) for name in ("stages", "random"))
+            if max(mean, last) > DEPENDS_HARDLY:
+                told.append(
+                    f"{method}: as layers become random from the output down, the map stays much the same (mean rank "
+                    f"correlation {mean:.2f}; {last:.2f} when all are): it says more about the image and the "
+                    "architecture than about what the network has learnt"
+                )
+        return told
 
     def _asked(self, network: nn.Module, batch: dict[str, Any]) -> Tensor:
         """The labels whose logits count, int64 `(B,)`, or `(B, H, W)` with 255 where none does."""
@@ -165,6 +170,7 @@ class SensitivityMaps(PictureCallback):
         """Add to the paintings what became of their maps as layers became random."""
         stages = stages_of(network, image, self.randomization)
         strips: dict[str, list[Tensor]] = {method: [] for method in maps}
+        ranks: dict[str, list[Tensor]] = {method: [] for method in maps}
         tables: dict[str, list[list[dict[str, Any]]]] = {method: [[] for _ in image] for method in maps}
         for stage, copied in zip(stages, randomized(network, stages), strict=True):
             for painting, (method, now) in zip(paintings, self._maps(copied, image, label, seed).items(), strict=True):
@@ -173,11 +179,13 @@ class SensitivityMaps(PictureCallback):
                 values = {"rank": rank_correlations(one, other)}
                 if min(image.shape[2:]) >= SMALLEST:
                     values["ssim"] = ssim(strength(now), strength(maps[method]))
+                ranks[method].append(values["rank"])
                 painting.scores = {f"{method}_{name}_random": value for name, value in values.items()}  # the last stays
                 for i, rows in enumerate(tables[method]):
                     numbers = {name: float(value[i]) for name, value in values.items()}
                     rows.append({"randomized": title_of(stage), **{k: _finite(v) for k, v in numbers.items()}})
         for painting in paintings:
+            painting.scores[f"{painting.variant}_rank_stages"] = torch.stack(ranks[painting.variant]).nanmean(0)
             painting.beside["randomized"] = torch.cat(strips[painting.variant], 3)
             painting.tables["randomization"] = tables[painting.variant]
 

@@ -116,9 +116,12 @@ def test_a_map_that_does_not_depend_on_the_network_is_told(batch):
     (painting,) = task.synthesize(ByTheImage().double(), batch)
     assert torch.allclose(painting.scores["vanilla_rank_random"], torch.ones(3))
     assert torch.allclose(painting.scores["vanilla_ssim_random"], torch.ones(3))
-    (note,) = task.notes({"vanilla_rank_random": 1.0})
-    assert note.startswith("vanilla: with random weights") and "1.00" in note and "\n" not in note
-    assert not task.notes({"vanilla_rank_random": DEPENDS_HARDLY}) and not task.notes({})
+    assert torch.allclose(painting.scores["vanilla_rank_stages"], torch.ones(3))
+    for scores in ({"vanilla_rank_random": 1.0}, {"vanilla_rank_random": 0.1, "vanilla_rank_stages": 0.9}):
+        (note,) = task.notes(scores)
+        assert note.startswith("vanilla: as layers become random") and "\n" not in note
+        assert all(f"{value:.2f}" in note for value in scores.values())
+    assert not task.notes({"vanilla_rank_random": DEPENDS_HARDLY, "loss_rank_random": 1.0}) and not task.notes({})
 
 
 def test_the_stages_stand_beside_and_in_a_table(batch):
@@ -132,6 +135,9 @@ def test_the_stages_stand_beside_and_in_a_table(batch):
         for name in ("rank", "ssim"):
             (score,) = [value for key, value in painting.scores.items() if key == f"{painting.variant}_{name}_random"]
             assert table[-1][name] == pytest.approx(float(score[0]), abs=1e-4)
+            if name == "rank":
+                mean = sum(row[name] for row in table) / len(table)
+                assert float(painting.scores[f"{painting.variant}_rank_stages"][0]) == pytest.approx(mean, abs=1e-4)
             assert all(-1 <= row[name] <= 1 for row in table) and len({row[name] for row in table}) > 2
         assert float(painting.scores[f"{painting.variant}_rank_random"].max()) < 0.99
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
