@@ -40,7 +40,7 @@ CONFIGS = sorted(set(FOLDER.glob("*.yaml")) - set(PROTOCOLS))
 MAPS = ["--data.crop", "32", "--data.eval_size", "32"]
 PHOTOGRAPHS = ["--data.crop", "32", "--data.resize", "32"]
 DATA = {
-    "CIFAR10": (write_cifar10, []),
+    "CIFAR10": (write_cifar10, ["--data.size", "32", "--data.padding", "4"]),
     "COCO": (write_coco, MAPS),
     "CUB200": (write_cub200, [*PHOTOGRAPHS[:3], "[32, 40]"]),
     "ImageFolder": (write_two_domains, [*PHOTOGRAPHS, "--data.holdout", "0.5"]),
@@ -85,6 +85,8 @@ def test_a_config_runs(config, tmp_path, monkeypatch, capsys):
     name, classes = "fcn_small" if dense else "resnet_small", content["model"]["network"]["init_args"]["num_classes"]
     weights = "weights: null, backbone_weights: null, aux: false"
     network = ["--model.network.init_args", f"{{name: {name}, num_classes: {classes}, {weights}}}"]
+    if content["model"]["network"]["class_path"] == "LateFusion":
+        network = [argument for i in "01" for argument in (f"--model.network.networks.{i}.name", name)]
     main([command(config), "--config", config.name, *SMALL, *network, *size])
     run = Path("runs", config.stem if command(config) == "fit" else f"{config.stem}_test")
     assert (run / "results.json").is_file()
@@ -170,6 +172,16 @@ def test_a_config_is_for_people(config):
     assert re.search(r"It got|Expected", header)
     assert re.search(rf"python cli.py {command(config)} .*--config {config.name}", header)
     assert not re.search(r":\s*\S+\.ya?ml\s*$", text, re.MULTILINE)
+
+
+def test_fusion_and_its_controls_differ_in_the_network_only():
+    alone, fused = (yaml.safe_load((FOLDER / f"transfer{name}.yaml").read_text()) for name in ("", "_fusion"))
+    network = alone["model"].pop("network")["init_args"]
+    each = [one["init_args"] for one in fused["model"].pop("network")["init_args"]["networks"]]
+    assert each == [network, network] and alone == fused
+    assert alone["model"]["optimizer"]["init_args"] == {"lr": 0.001, "momentum": 0.9, "weight_decay": 0.0001}
+    assert (alone["trainer"]["max_epochs"], alone["data"]["init_args"]["batch_size"]) == (30, 256)
+    assert alone["attack"]["train"] is None
 
 
 def test_rb_trains_the_head_of_a_robust_backbone_and_leaves_that_alone(tmp_path, monkeypatch, capsys):
