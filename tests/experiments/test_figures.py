@@ -1,6 +1,7 @@
 """Every figure of the papers has a command that works, on tiny networks here."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,13 @@ import tiny_classification
 
 ROOT = Path(__file__).parent.parent.parent
 MEASURED = ("itazuri_figure5", "itazuri_figure7", "itazuri_table2")
-"""They paint nothing."""
 
 SCRIPTS = sorted(
-    path for path in (ROOT / "experiments").glob("*.sh") if "_figure" in path.name or path.stem in MEASURED
+    path for path in (ROOT / "experiments").glob("*.sh") if re.search("_(figure|table|section)", path.name)
 )
+PAINTED = [
+    path for path in SCRIPTS if "_figure" in path.name and re.search(r"^ *paint ", path.read_text(), re.MULTILINE)
+]
 
 
 def run(script, out, *args, **environment):
@@ -28,7 +31,7 @@ def out(tmp_path_factory):
     return tmp_path_factory.mktemp("figures")
 
 
-@pytest.mark.parametrize("script", [path for path in SCRIPTS if path.stem not in MEASURED], ids=lambda path: path.stem)
+@pytest.mark.parametrize("script", PAINTED, ids=lambda path: path.stem)
 def test_a_figure_is_made_with_both_networks(script, out):
     done = run(script, out, CLASSES="1")
     assert done.returncode == 0, done.stderr[-2000:]
@@ -42,7 +45,9 @@ def test_a_figure_is_made_with_both_networks(script, out):
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_a_script_says_what_it_shows(script):
     header = script.read_text().splitlines()
-    assert header[1].startswith(("# Figure ", "# Table ")) and any(line.startswith("# Expected: ") for line in header)
+    assert header[1].startswith(("# Figure ", "# Table ", "# Section ")) and any(
+        line.startswith("# Expected: ") for line in header
+    )
     assert any(line.startswith("# Run: ") and script.name in line for line in header)
     assert os.access(script, os.X_OK)
 
@@ -87,3 +92,18 @@ def test_localization_on_birds(out, tmp_path):
     done = run(ROOT / "experiments" / "aggarwal_table4.sh", out, *args, DATA=str(tmp_path / "birds"))
     assert done.returncode == 0, done.stderr[-2000:]
     assert "cub200_at0.5" in done.stdout and "Linf 0.001961" in done.stdout
+
+
+def test_table_1_of_itazuri_on_drawn_shapes(out):
+    done = run(ROOT / "experiments" / "itazuri_table1.sh", out)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "pgd (Linf 0.03" in done.stdout and "classifier_standard_eval_table1" in done.stdout
+
+
+def test_networks_whose_gradients_are_trained(out):
+    script = ROOT / "experiments" / "paper_section5_4.sh"
+    done = run(script, out, PROTOCOL="eval_table1")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert all(f"gradient_{each}_eval_table1" in done.stdout for each in ("robust", "standard", "aligned", "norm"))
+    assert "alignment targets" in done.stdout
+    assert (out / "paper_section5_4" / "contact_sheet.png").is_file()
