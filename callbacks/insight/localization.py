@@ -106,6 +106,8 @@ class Localization(PictureCallback):
             raise ValueError("the network tells one class apart, so that nothing speaks for it; it takes two or more")
         if "box" in batch:
             look_at_boxes(batch["box"], batch["image"])
+            if (batch["box"] <= 1).all() and (batch["box"] > 0).any():
+                raise ValueError(f"the `box` {batch['box'][0].tolist()} has shares of its image: give it in pixels")
         self.synthesize(network, batch)
 
     def first_look(self, trainer: Trainer, pl_module: LightningModule, datamodule: Any, data: Any) -> None:
@@ -173,6 +175,8 @@ class Localization(PictureCallback):
         if "box" not in batch:
             raise MisconfigurationException(_absent("batches"))
         network = pl_module.get_submodule("network")
+        if not mine.any():  # all are another process's
+            return
         image, label, box = (batch[key][mine].to(pl_module.device) for key in ("image", "label", "box"))
         try:
             look_at_boxes(box, image)
@@ -211,8 +215,6 @@ def look_at_boxes(box: Any, image: Tensor) -> None:
     if wrong.any():
         bad = box[wrong.any(1)][0].tolist()
         raise ValueError(f"{wanted}; {bad} is none in an image of {height} x {width}: clamp it, or give its corners")
-    if (box <= 1).all() and (box[:, 2:] > box[:, :2]).all() and min(height, width) > 2:
-        raise ValueError(f"{wanted}; {box[0].tolist()} are shares of it: multiply them by its width and height")
 
 
 def _require_box(data: Any, index: int, what: str) -> None:

@@ -86,7 +86,7 @@ def test_localization_on_drawn_shapes(out):
 
 def test_localization_on_birds(out, tmp_path):
     tiny_classification.write_cub200(tmp_path / "birds")
-    args = ["--model.network.init_args", "{name: resnet_small, num_classes: 200, backbone_weights: null}"]
+    args = ["--model.network.init_args", "{name: resnet_small, num_classes: 3, backbone_weights: null}"]
     args += ["--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1", "--trainer.logger", "false"]
     args += ["--data.batch_size", "2", "--data.crop", "24", "--data.resize", "[32, 32]", "--data.num_workers", "0"]
     done = run(ROOT / "experiments" / "aggarwal_table4.sh", out, *args, DATA=str(tmp_path / "birds"))

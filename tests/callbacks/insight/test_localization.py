@@ -64,6 +64,7 @@ def batch_of(data, *places):
 
 def test_pictures_have_the_true_box_in_red_and_the_estimate_in_green_over_the_heatmap():
     network, batch = squares_network(), batch_of(Squares(), 0, 5)
+    batch["box"] = torch.tensor([[1.0, 2, 23, 22]] * 2)  # another than the estimate, which would lie over it
     gradient, cam = Localization(["gradient", "cam"], threshold=0.4).synthesize(network, batch)
     assert (gradient.variant, cam.variant) == ("gradient", "cam")
     expected = {"gradient": gradient_heatmap(network, batch["image"])[0]}
@@ -175,11 +176,17 @@ def test_settings_out_of_their_range(setting, line):
     [([1, 2, 3, 4], "here it is (4,) for 2 images"), ([[[1.0, 2, 3, 4]]] * 2, "here it is (2, 1, 4)"),
      ([[1.0, 2, 3, 4]] * 3, "here it is (3, 4) for 2 images"), ([[0.0, 0, 5, 9], [1, 1, 9, 8]], "[1.0, 1.0, 9.0, 8.0]"),
      ([[0.0, 0, 5, 9], [-1, 1, 7, 8]], "none in an image of 9 x 8"), ([[6.0, 0, 5, 9], [1, 1, 7, 8]], "[6.0, 0.0, 5.0"),
-     ([[torch.nan, 0, 5, 9], [1, 1, 7, 8]], "none in an image"), ([[0.1, 0.2, 0.5, 1]] * 2, "multiply them by its")],
+     ([[torch.nan, 0, 5, 9], [1, 1, 7, 8]], "none in an image")],
 )  # fmt: skip
 def test_boxes_that_are_none_are_told(box, line):
     with pytest.raises(ValueError, match=one_line("`box` is float (B, 4): left, top, right and bottom", line)):
         look_at_boxes(torch.tensor(box), torch.zeros(2, 3, 9, 8))
+
+
+def test_boxes_in_shares_of_the_image_are_told():
+    batch = {"image": Squares().image[:1], "box": torch.tensor([[0.1, 0.2, 0.5, 1.0]])}
+    with pytest.raises(ValueError, match=one_line("has shares of its image: give it in pixels")):
+        Localization().check(squares_network(), batch)
 
 
 def test_a_box_that_the_crop_has_left_empty_is_one():
