@@ -37,12 +37,20 @@ WITHOUT_RADIUS = ("eval_stylization", "eval_transformations")
 
 CONFIGS = sorted(set(FOLDER.glob("*.yaml")) - set(PROTOCOLS))
 
+
+def write_birds(root):
+    """With the names of all 200 classes, as a sample of the real set has them."""
+    write_cub200(root)
+    with (root / "CUB_200_2011" / "classes.txt").open("a") as file:
+        file.writelines(f"{number} {number:03d}.Bird_{number}\n" for number in range(4, 201))
+
+
 MAPS = ["--data.crop", "32", "--data.eval_size", "32"]
 PHOTOGRAPHS = ["--data.crop", "32", "--data.resize", "32"]
 DATA = {
     "CIFAR10": (write_cifar10, ["--data.size", "32", "--data.padding", "4"]),
     "COCO": (write_coco, MAPS),
-    "CUB200": (write_cub200, [*PHOTOGRAPHS[:3], "[32, 40]"]),
+    "CUB200": (write_birds, [*PHOTOGRAPHS[:3], "[32, 40]"]),
     "ImageFolder": (write_two_domains, [*PHOTOGRAPHS, "--data.holdout", "0.5"]),
     "ImageNet": (write_imagenet, PHOTOGRAPHS),
     "MNIST": (write_mnist, []),

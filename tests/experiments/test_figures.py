@@ -1,5 +1,6 @@
 """Every figure of the papers has a command that works, on tiny networks here."""
 
+import json
 import os
 import re
 import subprocess
@@ -91,7 +92,13 @@ def test_localization_on_birds(out, tmp_path):
     args += ["--data.batch_size", "2", "--data.crop", "24", "--data.resize", "[32, 32]", "--data.num_workers", "0"]
     done = run(ROOT / "experiments" / "aggarwal_table4.sh", out, *args, DATA=str(tmp_path / "birds"))
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "cub200_at0.5" in done.stdout and "Linf 0.001961" in done.stdout
+    assert "cub200_at0.5" in done.stdout and "localization centred box acc" in done.stdout
+    for name, eps in (("natural", None), ("at0.5", 0.5 / 255), ("at1", 1 / 255), ("at2", 2 / 255)):
+        told = json.loads((out / "runs" / f"cub200_{name}" / "results.json").read_text())
+        attack = told["training"]["attack"]
+        found = attack and (attack["constraint"]["eps"], attack["step_size"], attack["steps"])
+        assert found == (eps and pytest.approx((eps, eps / 4, 7)))
+        assert told["image_size"] == [24, 24] and told["synthesis"]["localization"]["images"] > 1
 
 
 def test_table_1_of_itazuri_on_drawn_shapes(out):
