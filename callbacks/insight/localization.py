@@ -47,7 +47,9 @@ class Localization(PictureCallback):
     evaluation would see them; `top1_box_acc`: those whose class is right, too; `threshold`: which one it was.
 
     Beside them `centred_...`: the best box in the middle of the image, of one height and width for all, chosen
-    likewise. It has seen no network. `..._gain` is what a heatmap has above it; on birds, .58 is not.
+    likewise. No network is in it, and it finds 59 % of CUB's birds: `..._gain` is what a heatmap has above it.
+
+    A box that the crop has cut counts as what is left of it. One that is empty is found by nothing.
 
     Args:
         heatmaps: which ones.
