@@ -39,9 +39,10 @@ class Localization(PictureCallback):
 
     As published. `gt_known_loc`: the share of images whose box at the fixed threshold has an intersection over union of
     .5 or more, by the convention of that code (it adds a pixel to each side). `top1_loc`: those of them whose class is
-    right, too; `top1_acc` is the share of right classes. `max_box_acc`: MaxBoxAcc of Choe et al. 2020, the same at the
-    best of the thresholds 0, .001, ... .999, one for all images; `max_box_acc_v2`: any component counts, and it is
-    the mean over .3, .5 and .7; `max_box_acc_70`: at .7. These choose on the images that they are measured on.
+    right, too; `top1_acc` is the share of right classes. `max_box_acc`: MaxBoxAcc of Choe et al. 2020, by
+    areas as they are, at the best of the thresholds 0, .001, ... .999, one for all images; `max_box_acc_v2`: any
+    component counts, and it is the mean over .3, .5 and .7; `max_box_acc_70`: the largest, at .7. These choose on the
+    images that they are measured on.
 
     Honest. `box_acc`, `box_acc_v2`, `box_acc_70`: the same at the threshold that was the best one on training images as
     evaluation would see them; `top1_box_acc`: those whose class is right, too; `threshold`: which one it was.
