@@ -77,4 +77,4 @@ for row in "${rows[@]}"; do
   arguments $row
   $saddle fit --config "$config" "${args[@]}" "$@"
 done
-$saddle report "$out"/*/*/
+$saddle report --seeds --columns data "$out"/*/*/

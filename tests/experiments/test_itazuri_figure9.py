@@ -44,7 +44,7 @@ def test_all_sets_and_networks_three_times():
     given = {name: f"{name}.pt" for name in WEIGHTS} | {name.upper(): f"/data/{name}" for name in SETS}
     done = script("--more", SADDLE_COMMAND="echo", OUT="out", **given)
     *fits, report = done.stdout.splitlines()
-    assert (done.returncode, done.stderr, report) == (0, "", "report out/itazuri_figure9/*/*/")
+    assert (done.returncode, done.stderr, report) == (0, "", "report --seeds --columns data out/itazuri_figure9/*/*/")
     runs = []
     for line in fits:
         words = line.split()
