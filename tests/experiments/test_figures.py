@@ -109,8 +109,8 @@ def test_table_1_of_itazuri_on_drawn_shapes(out):
 
 def test_networks_whose_gradients_are_trained(out):
     script = ROOT / "experiments" / "paper_section5_4.sh"
-    done = run(script, out, PROTOCOL="eval_table1")
+    done = run(script, out, PROTOCOL="eval_table1", NETWORKS="robust aligned norm")
     assert done.returncode == 0, done.stderr[-2000:]
-    assert all(f"gradient_{each}_eval_table1" in done.stdout for each in ("robust", "standard", "aligned", "norm"))
+    assert all(f"gradient_{each}_eval_table1" in done.stdout for each in ("robust", "aligned", "norm"))
     assert "alignment targets" in done.stdout
     assert (out / "paper_section5_4" / "contact_sheet.png").is_file()
