@@ -56,6 +56,7 @@ def workspace(
     ]
     training = [
         lines("training loss", "train/loss"),
+        lines("parts of a loss on gradients", "train/cross_entropy", "train/penalty"),
         lines("gradient norm", "train/gradient_norm", log_y=True),
         lines("learning rate", regex="lr-.*"),
         lines("gradients that are zero", "attack/zero_gradients"),
