@@ -1,6 +1,6 @@
 """Real images of each class, and which way leads from an image to another class: where its gradient should point."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,24 +42,27 @@ class Exemplars:
         classes: number of classes C.
         per_class: how many of each class.
         skip: places in the data set that are left out.
+        most: how many samples are read, at most; of many classes there are fewer exemplars then.
 
     Raises:
         ValueError: if there are fewer than two classes, or images with one class each have several sizes.
     """
 
-    def __init__(self, data: Any, classes: int, per_class: int = 20, skip: Sequence[int] = ()) -> None:
+    def __init__(
+        self, data: Any, classes: int, per_class: int = 20, skip: Sequence[int] = (), most: int | None = None
+    ) -> None:
         found: list[list[Tensor]] = [[] for _ in range(classes)]
         self.dense = False
         left_out = set(skip)
-        for place in torch.randperm(len(data), generator=torch.Generator().manual_seed(0)).tolist():
-            short = [index for index in range(classes) if len(found[index]) < per_class]
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0)).tolist()
+        for place in [place for place in order if place not in left_out][:most]:
+            short = {index for index in range(classes) if len(found[index]) < per_class}
             if not short:
                 break
-            if place not in left_out:
-                sample = data[place]
-                self.dense = torch.as_tensor(sample["label"]).ndim > 0
-                for index, image in _of_classes(sample, short):
-                    found[index].append(image)
+            sample = data[place]
+            self.dense = torch.as_tensor(sample["label"]).ndim > 0
+            for index, image in _of_classes(sample, short):
+                found[index].append(image)
         self.known = torch.tensor([bool(each) for each in found])
         if self.known.sum() < 2:
             raise ValueError(f"{len(data)} images hold {int(self.known.sum())} classes: two or more are needed")
@@ -126,7 +129,7 @@ class Exemplars:
         return goals.index_select(0, distances.argmin()[None])[0]
 
 
-def _of_classes(sample: dict[str, Any], wanted: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+def _of_classes(sample: dict[str, Any], wanted: Container[int]) -> Iterator[tuple[int, Tensor]]:
     """What a sample has of some classes: uint8 `(4, h, w)`, the fourth channel where the class is."""
     image, label = (sample["image"] * 255).round().byte(), torch.as_tensor(sample["label"])
     there = torch.full_like(image[:1], 255)

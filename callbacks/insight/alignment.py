@@ -20,6 +20,9 @@ from callbacks.synthesis.callback import above_0, spread
 NEIGHBOURS, DIRECTIONS = 100, 20
 """Training images near an image, and their principal directions: its tangent space (Srinivas et al. 2023)."""
 
+MOST = 2000
+"""Validation samples that are read for exemplars, so that those of ImageNet fit into memory."""
+
 
 class Alignment(Measurement):
     """Measures after every evaluation how far input gradients look like images: a curve beside robust accuracy.
@@ -108,7 +111,7 @@ class Alignment(Measurement):
             measured = spread(self.samples, len(data))
             if len(measured) == len(data):
                 raise ValueError(f"samples={self.samples} of {len(data)}: leave some to be exemplars; lower `samples`")
-            self._exemplars = Exemplars(data, classes, self.per_class, measured)
+            self._exemplars = Exemplars(data, classes, self.per_class, measured, MOST)
         if self.among and self._training is None and hasattr(datamodule, "plain_training_set"):
             train = datamodule.plain_training_set()
             images = [train[index]["image"] for index in spread(self.among, len(train))]

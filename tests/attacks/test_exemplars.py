@@ -57,6 +57,20 @@ def test_what_is_skipped_is_no_exemplar():
     assert seen == {1, 3, 5, 7, 9, 11}
 
 
+def test_of_many_classes_no_more_is_read_than_asked_for():
+    read = []
+
+    class Counted(list):
+        def __getitem__(self, place):
+            read.append(place)
+            return super().__getitem__(place)
+
+    exemplars = Exemplars(Counted(images(100, classes=50)), 50, 20, skip=[3], most=10)
+    assert len(read) == 10 == sum(map(len, exemplars.images)) and 3 not in read
+    aim = exemplars.aim(torch.rand(30, 3, 4, 4), torch.arange(30), torch.rand(30, 3))
+    assert exemplars.known[aim.label].all(), "what has no exemplars is never aimed at"
+
+
 def test_of_a_label_map_one_class_is_to_become_another_and_the_rest_stays():
     exemplars = Exemplars(maps(), 3, 4)
     sample = maps()[1]
