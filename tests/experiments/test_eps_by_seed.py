@@ -2,8 +2,9 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
+
+from warm_cli import saddle_command
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = [
@@ -21,7 +22,7 @@ SMALL = [
 
 
 def sweep(folder, seeds):
-    command = {"SADDLE_COMMAND": f"{sys.executable} {ROOT}/cli.py", "EPS": "0.02", "SEEDS": seeds}
+    command = {"SADDLE_COMMAND": saddle_command(), "EPS": "0.02", "SEEDS": seeds}
     env = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_SILENT": "true", **command}
     script = ROOT / "experiments" / "eps_by_seed.sh"
     return subprocess.check_output([script, *SMALL], cwd=folder, env=env, text=True)

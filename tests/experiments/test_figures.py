@@ -4,11 +4,11 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import tiny_classification
+from warm_cli import saddle_command
 
 ROOT = Path(__file__).parent.parent.parent
 MEASURED = ("itazuri_figure5", "itazuri_figure7", "itazuri_table2")
@@ -22,7 +22,7 @@ PAINTED = [
 
 
 def run(script, out, *args, **environment):
-    command = {"SADDLE_COMMAND": f"{sys.executable} {ROOT}/cli.py", "OUT": str(out), "SMALL": "1", "SAMPLES": "2"}
+    command = {"SADDLE_COMMAND": saddle_command(), "OUT": str(out), "SMALL": "1", "SAMPLES": "2"}
     env = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_SILENT": "true", **command, **environment}
     return subprocess.run([script, *args], cwd=ROOT, env=env, text=True, capture_output=True, check=False)
 

@@ -2,12 +2,12 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from tiny_classification import write_cifar10
+from warm_cli import saddle_command
 
 import datamodules
 from lightning_modules import Network
@@ -35,7 +35,7 @@ WEIGHTS = ("STD", "STD2", "ADV", "ADV2")
 
 def script(*args, **environment):
     kept = {key: value for key, value in os.environ.items() if key not in {*WEIGHTS, *map(str.upper, SETS)}}
-    own = {"SADDLE_COMMAND": f"{sys.executable} {ROOT}/cli.py", "OMP_NUM_THREADS": "1", **environment}
+    own = {"SADDLE_COMMAND": saddle_command(), "OMP_NUM_THREADS": "1", **environment}
     command = [ROOT / "experiments" / "itazuri_figure9.sh", *args]
     return subprocess.run(command, cwd=ROOT, env=kept | own, text=True, capture_output=True, check=False)
 

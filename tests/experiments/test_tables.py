@@ -2,11 +2,11 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from tiny_classification import write_cifar10, write_mnist, write_svhn, write_usps
+from warm_cli import saddle_command
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = sorted((ROOT / "experiments").glob("aggarwal_table*.sh"))
@@ -23,7 +23,7 @@ def data(tmp_path_factory):
 def run(number, out, data):
     """A script with the natural network alone."""
     command = {
-        "SADDLE_COMMAND": f"{sys.executable} cli.py",
+        "SADDLE_COMMAND": saddle_command(),
         "OUT": str(out),
         "SMALL": "1",
         "EPS": "",
