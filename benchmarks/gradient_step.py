@@ -72,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a small network, to see that it runs")
     quick = parser.parse_args().quick
-    name, batch, size, turns = ("fcn_small", 8, 96, 30) if quick else ("fcn_resnet50", 2, 224, 13)
+    name, batch, size, turns = ("fcn_small", 2, 64, 12) if quick else ("fcn_resnet50", 2, 224, 13)
 
     warnings.filterwarnings("ignore")
     torch.manual_seed(0)
