@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from attacks import undisturbed
 from attacks.adversary import outside_inference
 from attacks.exemplars import Exemplars
-from attacks.objectives import cross_entropy, logits_of, valid_mean
+from attacks.objectives import cross_entropy, valid_mean
 from attacks.seeds import mix, uniform
 from callbacks.insight.measurement import Measurement
+from callbacks.insight.sensitivity import gradient
 from callbacks.synthesis.callback import above_0, spread
 
 NEIGHBOURS, DIRECTIONS = 100, 20
@@ -128,17 +129,17 @@ class Alignment(Measurement):
         """
         with undisturbed(network):
             image, label, index = (outside_inference(batch[key]) for key in ("image", "label", "index"))
-            gradient = margin_gradient(network, image, label)
-            found = {"cosine": _cosine(_centred(image), gradient).abs(), "slope": spectral_slope(gradient)}
+            own = margin_gradient(network, image, label)
+            found = {"cosine": _cosine(_centred(image), own).abs(), "slope": spectral_slope(own)}
             if self._exemplars is not None:
                 aims = list(self._aims(network, image, label, index))
                 found["targets"] = torch.stack(aims).nanmean(0)
             if self._training is not None and self._training.shape[1:] == image.shape[1:]:
-                found["tangent"] = tangent_share(gradient, image, self._training.to(image.device))
+                found["tangent"] = tangent_share(own, image, self._training.to(image.device))
             if self.other is not None:
                 other = self.other.to(image.device)
                 with undisturbed(other):
-                    found["agreement"] = _cosine(margin_gradient(other, image, label), gradient)
+                    found["agreement"] = _cosine(margin_gradient(other, image, label), own)
         return found
 
     def _aims(self, network: nn.Module, image: Tensor, label: Tensor, index: Tensor) -> Iterator[Tensor]:
@@ -147,8 +148,8 @@ class Alignment(Measurement):
             seed = mix(index.cpu(), place)
             chance = uniform(torch.empty(len(image), 3, dtype=torch.float64), seed)
             aim = self._exemplars.to(image.device).aim(image, label, chance)
-            gradient = _gradient(network, image, lambda logits, aim=aim: -cross_entropy(logits, aim.label))
-            yield _cosine(gradient, aim.direction).where(aim.known, torch.nan)
+            towards = -gradient(network, image, aim.label, cross_entropy)
+            yield _cosine(towards, aim.direction).where(aim.known, torch.nan)
 
 
 def margin_gradient(network: nn.Module, image: Tensor, label: Tensor) -> Tensor:
@@ -160,11 +161,11 @@ def margin_gradient(network: nn.Module, image: Tensor, label: Tensor) -> Tensor:
         label: int64 `(B,)` or `(B, H, W)`; only says which pixels are void (255).
     """
 
-    def margin(logits: Tensor) -> Tensor:
+    def margin(logits: Tensor, label: Tensor) -> Tensor:
         first, second = logits.topk(2, 1).values.unbind(1)
         return valid_mean(first - second, label)
 
-    return _gradient(network, image, margin)
+    return gradient(network, image, label, margin)
 
 
 def tangent_share(gradient: Tensor, image: Tensor, training: Tensor) -> Tensor:
@@ -201,12 +202,6 @@ def spectral_slope(gradient: Tensor) -> Tensor:
     log_k = torch.arange(1, largest + 1, device=power.device, dtype=power.dtype).log()
     x, y = log_k - log_k.mean(), means.log()
     return (x * (y - y.mean(1, keepdim=True))).sum(1) / x.square().sum()
-
-
-def _gradient(network: nn.Module, image: Tensor, value: Any) -> Tensor:
-    image = image.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(value(logits_of(network(image))).sum(), image)
-    return gradient
 
 
 def _centred(image: Tensor) -> Tensor:
