@@ -22,6 +22,7 @@ from attacks.contract import ball_of
 from attacks.cost import counted
 from attacks.radius import scaled, with_eps
 from attacks.seeds import mix
+from attacks.twin import Kind, at_rest, exactly
 from callbacks.interruption import interruptible
 from callbacks.preparation import prepare
 
@@ -51,6 +52,9 @@ class Attack(Callback):
             `test` measure the worst of a group, image by image, under its name.
         eps: radius of all evaluation attacks in place of their own, `0.06` or `8/255`; step sizes grow along. The
             training attack keeps its own.
+        twin: what is attacked in the network's place, as its weights rest meanwhile: `exact`, the same values but for
+            rounding, in less time; `bf16`, in bfloat16, on processors that have it, for the training attack only;
+            `off`, the network itself. What is measured is always the network.
 
     Raises:
         ValueError: on a setting out of its range, a name that is no word, a group of attacks that are not there, a
@@ -66,6 +70,7 @@ class Attack(Callback):
         warm_up: float = 0.0,
         worst: dict[str, list[str]] | None = None,
         eps: Number | None = None,
+        twin: Kind = "exact",
     ) -> None:
         if not 0 <= fraction <= 1:
             raise ValueError(f"fraction={fraction}: the share of attacked samples lies between 0 and 1")
@@ -96,6 +101,7 @@ class Attack(Callback):
         self.fraction = fraction
         self.warm_up = warm_up
         self.worst = worst or {}
+        self.twin = twin
         self.seconds = 0.0
         """Duration of the last training attack; on a GPU only that of a logged step is true."""
 
@@ -131,8 +137,12 @@ class Attack(Callback):
         for name, attack in self.evaluate.items():
             wait_for(pl_module.device)
             started = time.perf_counter()
-            with counted(network) as cost, interruptible(network):
-                batch["attacked"][name] = perturbed(attack, network, batch, f"attack.evaluate.{name}")
+            with (
+                at_rest(network, batch["image"], exactly(self.twin)) as twin,
+                counted(twin) as cost,
+                interruptible(twin),
+            ):
+                batch["attacked"][name] = perturbed(attack, twin, batch, f"attack.evaluate.{name}")
             wait_for(pl_module.device)
             batch["cost"][name] = cost.forwards, cost.backwards, time.perf_counter() - started
             if isinstance(attack, Ensemble):
@@ -154,15 +164,15 @@ class Attack(Callback):
         self, attack: AnyAttack, pl_module: LightningModule, batch: dict[str, Any], seed: Tensor
     ) -> Tensor:
         """Attack `fraction` of the samples; which ones depends on their seeds alone."""
-        network = pl_module.get_submodule("network")
-        if self.fraction == 1:
-            return perturbed(attack, network, batch, "attack.train", seed)
-        chosen = mix(seed, 1).double() / 2.0**64 + 0.5 < self.fraction
-        image = batch["image"].clone()
-        if chosen.any():
-            part: dict[str, Any] = {key: batch[key][chosen] for key in ("image", "label", "region") if key in batch}
-            image[chosen] = perturbed(attack, network, part, "attack.train", seed[chosen])
-        return image
+        with at_rest(pl_module.get_submodule("network"), batch["image"], self.twin) as twin:
+            if self.fraction == 1:
+                return perturbed(attack, twin, batch, "attack.train", seed)
+            chosen = mix(seed, 1).double() / 2.0**64 + 0.5 < self.fraction
+            image = batch["image"].clone()
+            if chosen.any():
+                part: dict[str, Any] = {key: batch[key][chosen] for key in ("image", "label", "region") if key in batch}
+                image[chosen] = perturbed(attack, twin, part, "attack.train", seed[chosen])
+            return image
 
 
 def attack_of(trainer: Trainer) -> Attack:

@@ -14,6 +14,7 @@ from attacks.adversary import outside_inference
 from attacks.constraints import Number, number
 from attacks.objectives import Objective, logits_of, valid_pixels
 from attacks.seeds import mix
+from attacks.twin import Kind, at_rest
 from callbacks.synthesis.callback import PictureCallback, above_0
 from callbacks.synthesis.painting import Painting
 from callbacks.synthesis.scores import check_judge, common_scores
@@ -59,6 +60,8 @@ class Synthesis(PictureCallback):
         every_n_epochs: paint after the evaluation of every n-th epoch; the last one is always painted.
         frames: how many pictures of the way there are kept, for a strip and an animation; none by default.
         judge: a second network, which did not paint, from images to logits: it scores what it sees in the pictures.
+        twin: what paints in the network's place, as its weights rest meanwhile: `exact`, the same values but for
+            rounding, in less time; `bf16`, in bfloat16, on processors that have it; `off`, the network itself.
 
     Raises:
         ValueError: if a number is not above 0, or the list of samples is empty, has a negative one or one twice.
@@ -73,6 +76,7 @@ class Synthesis(PictureCallback):
         every_n_epochs: int = 1,
         frames: int = 0,
         judge: nn.Module | None = None,
+        twin: Kind = "exact",
     ) -> None:
         super().__init__(samples, every_n_epochs)
         self.constraint = constraint if isinstance(constraint, Constraint) else L2(constraint)
@@ -80,7 +84,7 @@ class Synthesis(PictureCallback):
         self.step_size = above_0(number(step_size, "step_size"), "step_size")
         if not 0 <= frames <= steps:
             raise ValueError(f"frames={frames}: between 0 and the number of steps, {steps}")
-        self.frames, self.judge = frames, judge
+        self.frames, self.judge, self.twin = frames, judge, twin
 
     @abstractmethod
     def plans(self, network: nn.Module, batch: dict[str, Any], seed: Tensor) -> Plans:
@@ -108,9 +112,9 @@ class Synthesis(PictureCallback):
         Raises:
             ValueError: if a setting does not fit the network or the batch.
         """
-        with undisturbed(network):
+        with at_rest(network, batch["image"], self.twin) as twin:
             batch, seed = prepared(batch)
-            return [self._paint(network, batch, plan, done) for plan, done in _run(self.plans(network, batch, seed))]
+            return [self._paint(network, batch, plan, done) for plan, done in _run(self.plans(twin, batch, seed))]
 
     def check(self, network: nn.Module, batch: dict[str, Any]) -> None:
         """Make the plans of a batch, and look at each once; raises ValueError where that cannot be painted."""
