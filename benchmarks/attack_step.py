@@ -46,7 +46,7 @@ SIZES = {"fcn_resnet50": (2, 224, 3, 13), "resnet18": (16, 64, 7, 20), "fcn_smal
 class Noise(Dataset[dict[str, Any]]):
     """Samples of noise: what is in a picture does not change what a step costs."""
 
-    def __init__(self, length: int, size: int, dense: bool) -> None:
+    def __init__(self, length: int, size: int, dense: bool = True) -> None:
         self.length = length
         generator = torch.Generator().manual_seed(0)
         self.image = torch.rand(3, size, size, generator=generator)

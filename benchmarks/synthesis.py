@@ -1,13 +1,15 @@
 """What a step of painting costs, as a ratio to its floor, and beside the `robustness` library's; and its memory.
 
-Measured: inpainting and inversion through `Synthesis.synthesize`. The floor, in a bare loop: forward and gradient to
-the image of the same network. Both run in one process, in turns of one step; the ratio is the median of those of
-neighbouring steps. Where robustness 1.2.1 can be imported, its `Attacker` takes the same steps from the same start down
-the same objective, in turns with the same floor; its time is set beside ours, and what both reach. Absolute times mean
-nothing elsewhere. Memory is the highest above the resting process, of a process each, for a batch of 16.
+Measured: inpainting and inversion through `Synthesis.synthesize`, which paints with the network's twin. The floor, in a
+bare loop: forward and gradient to the image of the network itself, in float32. Both run in one process, in turns of one
+step; the ratio is the median of those of neighbouring steps. Where robustness 1.2.1 can be imported, its `Attacker`
+takes the same steps from the same start down the same objective, in turns with the same floor; its time is set beside
+ours, and what both reach. Absolute times mean nothing elsewhere. Memory is the highest above the resting process, of a
+process each, for a batch of 16.
 
-    python benchmarks/synthesis.py            FCN-ResNet50 and ResNet-50, 2 x 3 x 224 x 224
-    python benchmarks/synthesis.py --quick    small networks on small images
+    python benchmarks/synthesis.py               FCN-ResNet50 and ResNet-50, 2 x 3 x 224 x 224
+    python benchmarks/synthesis.py --twin bf16   in bfloat16, where the processor has it; off: with the network itself
+    python benchmarks/synthesis.py --quick       small networks on small images
 
 What it takes for robustness (its import asks for what its attacks do not use):
 
@@ -34,8 +36,11 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from memory import highest_above_rest
+
 from attacks.objectives import Objective
 from attacks.seeds import mix
+from attacks.twin import Kind, has_bf16
 from callbacks import Inpainting, Inversion, Synthesis
 from lightning_modules import Network
 
@@ -76,13 +81,13 @@ class Turns:
 class Case:
     """A task, its network and a batch of noise: what is in a picture does not change what a step costs."""
 
-    def __init__(self, name: str, quick: bool, steps: int, batch: int = 2) -> None:
+    def __init__(self, name: str, quick: bool, steps: int, twin: Kind, batch: int = 2) -> None:
         kind, in_earnest, small = CASES[name]
         self.architecture = small if quick else in_earnest
         size, classes = (64, 5) if quick else (224, 21)
         torch.manual_seed(0)
         self.network = Network(self.architecture, classes).eval()
-        self.task = kind(EPS, steps, STEP_SIZE)
+        self.task = kind(EPS, steps, STEP_SIZE, twin=twin)
         image = torch.rand(batch, 3, size, size)
         label = torch.randint(0, classes, (batch, size, size) if "fcn" in self.architecture else (batch,))
         self.batch = {"image": image, "label": label, "index": torch.arange(batch)}
@@ -136,8 +141,8 @@ def find_robustness() -> Callable[[nn.Module], Any] | None:
     return lambda network: Attacker(network, SimpleNamespace(mean=torch.zeros(3), std=torch.ones(3)))
 
 
-def measure(name: str, quick: bool, steps: int, peer: Callable[[nn.Module], Any] | None) -> float:
-    case = Case(name, quick, steps)
+def measure(name: str, quick: bool, steps: int, twin: Kind, peer: Callable[[nn.Module], Any] | None) -> float:
+    case = Case(name, quick, steps, twin)
     case.floor()  # to warm up
     turns = Turns(case.floor)
     result = case.paint(turns.tick)
@@ -162,34 +167,36 @@ def quartiles(ratios: list[float]) -> str:
     return f"(quartiles {ratios[len(ratios) // 4]:.3f} to {ratios[3 * len(ratios) // 4]:.3f})"
 
 
-def memory(name: str, quick: bool) -> None:
+def memory(name: str, quick: bool, twin: Kind) -> None:
     """How much more memory painting takes than the floor, as a ratio."""
     peaks = []
     for what in ("floor", "paint"):
-        command = [sys.executable, __file__, "--memory", name, what, *(["--quick"] if quick else [])]
+        command = [sys.executable, __file__, "--memory", name, what, "--twin", twin, *(["--quick"] if quick else [])]
         answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         peaks.append(float(answer.split()[-1]))
     ratio = peaks[1] / peaks[0]
     print(f"    memory of 16 images: floor {peaks[0]:.0f} MiB, painting {peaks[1]:.0f} MiB, ratio {ratio:.3f}")
 
 
-def highest(name: str, what: str, quick: bool) -> float:
+def highest(name: str, what: str, quick: bool, twin: Kind) -> float:
     """In a process of its own: the highest memory above that at rest, in MiB."""
-    small, case = Case(name, quick, steps=1, batch=1), Case(name, quick, steps=3, batch=16)
-    small.floor()
-    small.paint()
-    rest = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the highest so far
-    case.floor() if what == "floor" else case.paint()
-    return (_status("VmHWM") - rest) / 1024
+    case = Case(name, quick, steps=3, twin=twin, batch=16)
+    image, label = case.batch["image"], case.batch["label"]
 
+    def one() -> None:
+        case.batch = {"image": image[:1], "label": label[:1], "index": torch.arange(1)}
+        both()
 
-def _status(key: str) -> int:
-    return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith(key))
+    def both() -> None:
+        case.floor() if what == "floor" else case.paint()
+        case.batch = {"image": image, "label": label, "index": torch.arange(16)}
+
+    return highest_above_rest(one, both)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--twin", choices=["exact", "bf16", "off"], default="exact")
     parser.add_argument("--quick", action="store_true", help="small networks, to see that it runs")
     parser.add_argument("--steps", type=int, help="how many steps are measured")
     parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
@@ -197,15 +204,17 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     if arguments.memory:
         name, what = arguments.memory
-        print(highest(name, what, arguments.quick))
+        print(highest(name, what, arguments.quick, arguments.twin))
         return
     steps = arguments.steps or (12 if arguments.quick else 30)
-    print(f"float32, {torch.get_num_threads()} threads, {steps} steps")
+    print(f"twin {arguments.twin}, {torch.get_num_threads()} threads, {steps} steps")
+    if arguments.twin == "bf16" and not has_bf16(torch.device("cpu")):
+        print("this processor has no instructions for bfloat16: the exact twin is measured, in float32")
     peer, ratios = find_robustness(), []
     for name in CASES:
-        ratios.append(measure(name, arguments.quick, steps, peer))
+        ratios.append(measure(name, arguments.quick, steps, arguments.twin, peer))
         if not arguments.quick or len(ratios) == 1:
-            memory(name, arguments.quick)
+            memory(name, arguments.quick, arguments.twin)
     print(f"ratio {max(ratios):.3f}")
 
 

@@ -35,7 +35,7 @@ ONE = [("conv", "bn")]
         (lambda m, x: m.bn(m.conv(x)) + m.bn(m.conv(x.flip(0))), ONE),  # both, always together
         (lambda m, x: m.bn(m.conv(x).relu()), []),
         (lambda m, x: (y := m.conv(x)) + m.bn(y), []),
-        (lambda m, x: m.bn((y := m.conv(x))) * y.mean(), []),
+        (lambda m, x: m.bn(y := m.conv(x)) * y.mean(), []),
         (lambda m, x: {"out": m.bn(y := m.conv(x)), "features": y}, []),
         (lambda m, x: m.bn(m.conv(x)) + m.bn(x[:, :1, 2:, 2:].expand(-1, 4, -1, -1)), []),
         (lambda m, x: m.bn(m.conv(x)) + m.bn(m.other(x)), []),

@@ -221,11 +221,9 @@ def test_a_twin_that_disagrees_is_not_used_and_a_line_says_so():
 
     network = Awkward(forward).double().eval()
     network.calls = [0]
-    with pytest.warns(
-        UserWarning, match="Awkward: its twin gives logits that are off by .*; the network itself is used"
-    ):
-        with at_rest(network, uniform(2, 3, 6, 6)) as twin:
-            assert twin is network
+    line = "Awkward: its twin gives logits that are off by .*; the network itself is used"
+    with pytest.warns(UserWarning, match=line), at_rest(network, uniform(2, 3, 6, 6)) as twin:
+        assert twin is network
     with warnings.catch_warnings(), at_rest(network, uniform(2, 3, 6, 6)) as twin:
         warnings.simplefilter("error")  # it is said once
         assert twin is network
@@ -237,9 +235,10 @@ def test_a_twin_that_fails_is_not_used_and_a_line_says_so():
             raise RuntimeError("no weight\nof mine")
         return m.head(m.bn(m.conv(x)))
 
-    with pytest.warns(UserWarning, match=r"Awkward: its twin fails \(RuntimeError: no weight\); the network itself"):
-        with at_rest(Awkward(forward).eval(), torch.rand(2, 3, 6, 6)):
-            pass
+    line = r"Awkward: its twin fails \(RuntimeError: no weight\); the network itself"
+    network = Awkward(forward).eval()
+    with pytest.warns(UserWarning, match=line), at_rest(network, torch.rand(2, 3, 6, 6)) as twin:
+        assert twin is network
 
 
 @pytest.mark.filterwarnings("error")

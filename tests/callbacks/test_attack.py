@@ -165,12 +165,30 @@ def test_a_foreign_attack_cannot_disturb_training(make_trainer, noise_loader, pi
     assert all(after.modes)
 
 
-def test_the_network_trains_in_train_mode_and_is_attacked_in_eval_mode(make_trainer, noise_loader, pixel_network):
+@pytest.mark.parametrize(("twin", "looks"), [("off", 0), ("exact", 3)])  # at the network, at its parts, at the twin
+def test_the_network_trains_in_train_mode_and_is_attacked_in_eval_mode(
+    make_trainer, noise_loader, pixel_network, twin, looks
+):
     modes = []
     pixel_network.register_forward_hook(lambda module, args, output: modes.append(module.training))
-    make_trainer(callbacks=[Attack(PGD3)], max_steps=1).fit(Classifier(pixel_network), noise_loader())
-    assert modes == [False] * 3 + [True]
-    assert pixel_network[1].num_batches_tracked == 1
+    make_trainer(callbacks=[Attack(PGD3, twin=twin)], max_steps=2).fit(Classifier(pixel_network), noise_loader())
+    assert modes == [False] * (looks + 3) + [True] + [False] * 3 + [True]
+    assert pixel_network[1].num_batches_tracked == 2
+
+
+def test_what_is_attacked_is_the_twin_and_what_is_measured_the_network(make_trainer, noise_loader, pixel_network):
+    class Looks(PGD):
+        def perturb(self, network, *args):
+            seen.append(network)
+            return super().perturb(network, *args)
+
+    for twin, same in (("exact", False), ("off", True), ("bf16", False)):
+        seen = []
+        module, attack = Classifier(pixel_network), Looks(Linf(0.1), 1)
+        callback = Attack(attack, {"pgd": attack}, twin=twin)
+        make_trainer(callbacks=[callback], max_steps=1).fit(module, noise_loader(), noise_loader())
+        assert {network is pixel_network for network in seen} == {same}
+        assert len({id(network) for network in seen}) == (1 if same else len(seen))
 
 
 def test_a_checkpoint_has_the_same_keys_with_and_without_the_attack(
