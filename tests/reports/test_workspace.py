@@ -10,7 +10,7 @@ import callbacks
 from reports.files import ReportError
 from reports.workspace import TASKS, workspace
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reading.md"
 
 
 def test_without_the_package_it_is_said_how_to_get_it(monkeypatch):
@@ -28,8 +28,8 @@ def spec():
     return view.model_dump_json(by_alias=True)
 
 
-def test_all_keys_of_the_readme_are_shown(spec):
-    table = README.read_text().split("## Reading the dashboard")[1].split("\n## ")[0]
+def test_all_keys_of_the_page_are_shown(spec):
+    table = PAGE.read_text().split("## On the dashboard")[1]
     cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
     keys = [key for cell in cells for key in re.findall(r"`([\w/-]+)`", cell)]
     assert len(keys) > 15 and "train/loss" in keys
