@@ -11,8 +11,8 @@ from torch.autograd.function import once_differentiable
 CHANNELS = 256
 """From how many channels on, in and out, fewer products outweigh the sums around them."""
 
-FLOATS = 1 << 23
-"""How many values the transformed tiles of one turn may have; more images than that go in several turns."""
+FLOATS = 1 << 21
+"""How many values the transformed tiles of one turn may have: more take memory, fewer read the weights too often."""
 
 KERNEL = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 """G of the paper: what becomes of a column of three weights."""
@@ -60,46 +60,59 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, image: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
         ctx.weight, ctx.dilation = weight, dilation
-        return _in_turns(image, weight, bias, dilation, range(4))
+        return _in_turns(image, weight.transpose(1, 2), bias, dilation, range(4))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        return _in_turns(gradient, ctx.weight.transpose(1, 2), None, ctx.dilation, TURNED), None, None, None
+        return _in_turns(gradient, ctx.weight, None, ctx.dilation, TURNED), None, None, None
 
 
 def _in_turns(image: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, order: Sequence[int]) -> Tensor:
-    at_once = max(1, FLOATS // (4 * image[0].numel()))
-    results = [_convolved(part, weight, bias, dilation, order) for part in image.split(at_once)]
-    return results[0] if len(results) == 1 else torch.cat(results)
-
-
-def _convolved(image: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, order: Sequence[int]) -> Tensor:
-    """Tiles of 4 x 4 pixels that overlap by two become tiles of 2 x 2; those of a dilated convolution are interleaved.
+    """As many images, or of one image as many rows of tiles, at a time as `FLOATS` allows.
 
     Args:
         order: in which row, and column, of the transformed weights those of a kernel are found.
     """
-    count, channels, height, width = image.shape
+    count, _, height, width = image.shape
+    shape = (count, weight.shape[2], height, width)
+    result = torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=torch.channels_last)
     rows, columns = -(-height // (2 * dilation)), -(-width // (2 * dilation))
+    a_row = 16 * max(weight.shape[1:]) * columns * dilation**2
+    images, at_once = max(1, FLOATS // (a_row * rows)), max(1, FLOATS // a_row)
     margins = (dilation, dilation * (2 * columns + 1) - width, dilation, dilation * (2 * rows + 1) - height)
-    padded = F.pad(image.permute(0, 2, 3, 1), (0, 0, *margins))
-    phases = padded.view(count, 2 * rows + 2, dilation, 2 * columns + 2, dilation, channels)
-    tiles = image.new_empty(4, 4, count, rows, dilation, columns, dilation, channels)
+    parts = (each.permute(0, 2, 3, 1).split(images) for each in (image, result))
+    for given, out in zip(*parts, strict=True):
+        phases = F.pad(given, (0, 0, *margins)).unflatten(2, (-1, dilation)).unflatten(1, (-1, dilation))
+        for first in range(0, rows, at_once):
+            lines = slice(2 * first * dilation, 2 * (first + at_once) * dilation)
+            whole = _convolved(phases[:, 2 * first : 2 * (first + at_once) + 2], weight, order)
+            torch.add(whole[:, : height - lines.start, :width], 0 if bias is None else bias, out=out[:, lines])
+    return result
+
+
+def _convolved(phases: Tensor, weight: Tensor, order: Sequence[int]) -> Tensor:
+    """Tiles of 4 x 4 pixels that overlap by two become tiles of 2 x 2; those of a dilated convolution are interleaved.
+
+    Args:
+        phases: `(B, 2 R + 2, D, 2 S + 2, D, C)`, rows and columns of pixels, each in D phases.
+        weight: `(16, C, O)`.
+        order: see above.
+
+    Returns:
+        `(B, 2 R D, 2 S D, O)`.
+    """
+    count, rows, dilation, columns = len(phases), phases.shape[1] // 2 - 1, phases.shape[2], phases.shape[3] // 2 - 1
+    tiles = phases.new_empty(4, 4, count, rows, dilation, columns, dilation, phases.shape[-1])
     for row, lines in zip(order, _differences([phases[:, k : k + 2 * rows - 1 : 2] for k in range(4)]), strict=True):
         parts = [lines[:, :, :, k : k + 2 * columns - 1 : 2] for k in range(4)]
         _differences(parts, [tiles[row, column] for column in order])
-    products = torch.bmm(tiles.view(16, -1, channels), weight.transpose(1, 2)).view(*tiles.shape[:-1], -1)
-    del tiles
-    result = image.new_empty(count, rows, 2, dilation, columns, 2, dilation, products.shape[-1])
+    products = torch.bmm(tiles.flatten(2, -2).flatten(0, 1), weight).view(*tiles.shape[:-1], -1)
+    result = phases.new_empty(count, rows, 2, dilation, columns, 2, dilation, products.shape[-1])
     for i, lines in enumerate(_sums([products[row] for row in order])):
         for k, part in enumerate(_sums([lines[column] for column in order])):
             result[:, :, i, :, :, k] = part
-    whole = result.view(count, 2 * rows * dilation, 2 * columns * dilation, -1)[:, :height, :width]
-    shape = (count, whole.shape[-1], height, width)
-    result = torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=torch.channels_last)
-    torch.add(whole, 0 if bias is None else bias, out=result.permute(0, 2, 3, 1))
-    return result
+    return result.view(count, 2 * rows * dilation, 2 * columns * dilation, -1)
 
 
 def _differences(pixels: Sequence[Tensor], out: Sequence[Tensor | None] = (None,) * 4) -> list[Tensor]:

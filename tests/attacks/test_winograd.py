@@ -37,15 +37,27 @@ def test_in_float32_it_is_no_further_from_the_truth_than_ten_roundings():
     assert (found - expected).norm() < 10 * torch.finfo(torch.float32).eps * expected.norm()
 
 
-def test_many_images_go_in_several_turns(monkeypatch):
-    image, weight, bias = made(5, 3, 4, 6, 6)
-    expected = F.conv2d(image, weight, bias, padding=1)
-    monkeypatch.setattr(winograd, "FLOATS", 2 * 4 * image[0].numel())
+@pytest.mark.parametrize(
+    ("rows", "dilation", "expected"),
+    [
+        (2, 1, [(1, 6)] * 3 + [(1, 4)] + [(1, 6)] * 3 + [(1, 4)] + [(1, 6)] * 3 + [(1, 4)]),  # 7 rows of tiles an image
+        (2, 2, [(1, 6)] * 2 * 3),  # 4 rows
+        (14, 1, [(2, 16), (1, 16)]),
+        (99, 1, [(3, 16)]),
+    ],
+)
+def test_images_and_rows_go_in_several_turns(monkeypatch, rows, dilation, expected):
+    image, weight, bias = made(3, 3, 4, 13, 6)
+    whole = F.conv2d(image, weight, bias, padding=dilation, dilation=dilation)
+    columns = 3 if dilation == 1 else 2
+    monkeypatch.setattr(winograd, "FLOATS", rows * 16 * 4 * columns * dilation**2)
     seen = []
-    whole = winograd._convolved
-    monkeypatch.setattr(winograd, "_convolved", lambda part, *rest: seen.append(len(part)) or whole(part, *rest))
-    torch.testing.assert_close(winograd.convolve(image, winograd.transformed(weight), bias, 1), expected)
-    assert seen == [2, 2, 1]
+    work = winograd._convolved
+    monkeypatch.setattr(
+        winograd, "_convolved", lambda part, *rest: seen.append(tuple(part.shape[:2])) or work(part, *rest)
+    )
+    torch.testing.assert_close(winograd.convolve(image, winograd.transformed(weight), bias, dilation), whole)
+    assert seen == expected
 
 
 def test_what_comes_after_may_work_in_place():
