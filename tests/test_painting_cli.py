@@ -456,7 +456,7 @@ def test_a_task_of_ones_own_paints(photos, tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     told = paint("mine.Mine", "--run", save_run(Path("run")), "--images", "photos", "--task.brightness", "0.25")
-    assert told["settings"]["arguments"] == {"brightness": 0.25, "frames": 0}
+    assert told["settings"]["arguments"] == {"brightness": 0.25, "frames": 0, "twin": "exact"}
     assert pixels("painted/first_darker.png").mean() < 0.4 * pixels("photos/first.jpg").mean()
 
 
