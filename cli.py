@@ -1,9 +1,13 @@
 """The door: `cli.py fit|validate|test|predict --config NAME.yaml`, `paint TASK`, `report`, `status` and others."""
 
+import atexit
 import difflib
+import gc
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 COMMANDS = ("fit", "validate", "test", "predict", "paint", "report", "status", "dashboard", "convert")
 
@@ -50,22 +54,43 @@ def _run(arguments: list[str], args: list[str] | None) -> None:
 
         dashboard(arguments[1:])
     elif command == "paint":
-        from painting_cli import main as paint
+        with _importing():
+            from painting_cli import main as paint
 
         paint(arguments[1:])
     elif command == "convert":
-        from lightning_modules.weights import main as convert
+        with _importing():
+            from lightning_modules.weights import main as convert
 
         convert(arguments[1:])
+    elif command in ("-h", "--help"):
+        from command_line.overview import print_help
+
+        print_help()
     elif command in COMMANDS or command.startswith("-"):
         # A scheduler's warning of the time limit would kill what cannot heed it yet.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
-        from training_cli import run
+        with _importing():
+            from training_cli import run
 
         run(args)
     else:
         close = difflib.get_close_matches(command, COMMANDS, n=1)
         _end(f"{command}: " + (f"did you mean {close[0]}?" if close else f"the commands are {', '.join(COMMANDS)}"))
+
+
+@contextmanager
+def _importing() -> Iterator[None]:
+    """What is imported stays: to look for garbage in it, meanwhile and ever after, would take a second."""
+    known = len(sys.modules)
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        if len(sys.modules) > known:
+            gc.freeze()
+            atexit.register(gc.unfreeze)  # or Triton's libraries tell of each of their objects that it has leaked
 
 
 def _end(line: str) -> None:

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from command_line import UserError
-from command_line.config_files import read
-from command_line.kept_config import FILE, as_list
-from command_line.parser import found
+from command_line.config_files import FILE, as_list, found, read
 from reports.table import say
 from reports.workspace import TASKS, workspace
 

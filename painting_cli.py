@@ -14,10 +14,11 @@ from jsonargparse.typing import PositiveInt
 import attacks  # noqa: F401  importing a room lets its classes be called by their short names
 from callbacks import Generation, PictureCallback, Synthesis
 from callbacks.synthesis.inception import PublishedInception
-from command_line import Parser, UserError, deepest
+from command_line import UserError
 from command_line.class_kinds import Place, find
 from command_line.kept_config import plain
 from command_line.nulls import check_nulls
+from command_line.parser import Parser, deepest
 from datamodules import DataError
 from datamodules.files import path_of
 from lightning_modules import Network, NetworkError

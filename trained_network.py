@@ -17,10 +17,11 @@ from torchvision import models
 
 from attacks.objectives import logits_of
 from callbacks.trained import training_of
-from command_line import Parser, UserError, deepest
+from command_line import UserError
 from command_line.config_files import read
 from command_line.kept_config import FILE, plain
 from command_line.networks import leave_out_weights
+from command_line.parser import Parser, deepest
 from datamodules import DataModule
 from datamodules.files import path_of
 from lightning_modules import Network

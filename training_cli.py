@@ -18,7 +18,6 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-from wandb.errors import UsageError
 
 import attacks  # noqa: F401  importing a room lets its classes be called by their short names in configs
 import callbacks
@@ -26,10 +25,12 @@ from callbacks.interruption import Stopped, ending
 from callbacks.last_words import LostProcessError, exchanged, forget
 from callbacks.trained import check_number, training_of
 from callbacks.whole_files import WholeFiles
-from command_line import FindConfig, Parser, UserError, deepest
+from command_line import UserError
 from command_line.kept_config import SaveConfig, as_list, described, mark, take_back
 from command_line.networks import leave_out_weights, network_options
 from command_line.nulls import check_nulls
+from command_line.overview import CONFIG, DESCRIPTION
+from command_line.parser import FindConfig, Parser, deepest
 from datamodules import DataError, DataModule
 from lightning_modules import BatchError, Classifier, NetworkError
 from lightning_modules.first_look import first_look
@@ -88,13 +89,23 @@ class TrainingCLI(LightningCLI):
     first: bool = False
     """Whether the folder of all runs was made for it, too."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        given = sys.argv[1:] if kwargs.get("args") is None else kwargs["args"]
+        self._arguments = [str(argument) for argument in given] if isinstance(given, list) else []
+        super().__init__(*args, **kwargs)
+
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         kwargs.setdefault("dump_header", [])
         parser = self.parser_class(**kwargs)
-        parser.add_argument(
-            "-c", "--config", action=FindConfig, help="A config, by its path or by its name in configs/."
-        )
+        parser.add_argument("-c", "--config", action=FindConfig, help=CONFIG)
         return parser
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        """The arguments of the commands that are not asked for take as long as those of the one that is."""
+        first = self._arguments[0] if self._arguments else ""
+        if first in self.subcommands() and first != subcommand:
+            return self.init_parser(**kwargs)
+        return super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(callbacks.Attack, "attack")
@@ -113,8 +124,6 @@ class TrainingCLI(LightningCLI):
         """Lightning's would read hyperparameters, which ours have not, from a file not yet known to be one of ours."""
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        given = sys.argv[1:] if args is None else args
-        self._arguments = [str(argument) for argument in given] if isinstance(given, list) else []
         super().parse_arguments(parser, args)
         seed = self.config[self.config.subcommand].get("seed_everything")
         if not isinstance(seed, bool) and isinstance(seed, int) and not 0 <= seed < 2**32:
@@ -260,16 +269,12 @@ def run(args: ArgsType = None) -> TrainingCLI:
             save_config_callback=SaveConfig,
             save_config_kwargs={"save_to_log_dir": False},
             parser_class=Parser,
-            parser_kwargs={
-                "description": "Adversarial training and synthesis; `report` compares runs, `convert` weights."
-            },
+            parser_kwargs={"description": DESCRIPTION},
             seed_everything_default=0,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             args=args,
         )
-    except UsageError as error:  # of W&B: no login, as a rule
-        raise UserError(f"{error} Or set WANDB_MODE=offline: the dashboard stays in the run's folder") from error
     except Stopped as stopped:
         tell(stopped)
         if not is_first_process():
@@ -279,6 +284,11 @@ def run(args: ArgsType = None) -> TrainingCLI:
         if os.environ.get("SADDLE_DEBUG"):
             raise
         raise UserError(_line(error)) from error
+    except Exception as error:
+        wandb = sys.modules.get("wandb.errors")  # half a second; whoever raises one of its errors has imported it
+        if wandb is None or not isinstance(error, wandb.UsageError):  # no login, as a rule
+            raise
+        raise UserError(f"{error} Or set WANDB_MODE=offline: the dashboard stays in the run's folder") from error
     finally:
         if TrainingCLI.unstarted is not None:
             shutil.rmtree(TrainingCLI.unstarted, ignore_errors=True)

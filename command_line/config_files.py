@@ -1,5 +1,6 @@
 """Reading a config's YAML: a mistake is told with file and line, and nothing in it may grow without bound."""
 
+import os
 import re
 import stat
 from collections.abc import Iterator
@@ -9,6 +10,11 @@ from typing import Any
 import yaml
 from jsonargparse import _loaders_dumpers, set_loader
 from jsonargparse._util import config_load_stack
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+FILE = "config.yaml"
+"""What a config is called in the folder of its run."""
 
 LARGEST_FILE = 2**20
 MOST_NODES = 20_000
@@ -43,6 +49,16 @@ _PLAIN = {
 for _name, (_pattern, _first) in _PLAIN.items():
     Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(f"^(?:{_pattern})$"), _first)
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")}
+
+
+def found(config: str) -> str:
+    """The path of a config, given by its path or by its name in configs/; raises UserError if there is none."""
+    if not os.path.lexists(config) and os.path.isfile(CONFIGS / config):
+        return str(CONFIGS / config)
+    if not os.path.exists(config):
+        known = ", ".join(sorted(path.name for path in CONFIGS.glob("*.yaml")))
+        raise UserError(f"--config {config}: no such file; configs/ has {known}")
+    return config
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -161,6 +177,10 @@ def _problems(text: str) -> Iterator[tuple[int, str]]:
                 yield line, f"nested more than {DEEPEST} deep"
             if sum(each.size for each in opened) > MOST_NODES:
                 yield line, f"more than {MOST_NODES} values; this is no config"
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 set_loader("yaml", load, (yaml.YAMLError,))

@@ -11,9 +11,8 @@ from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
+from command_line.config_files import FILE, as_list
 from reports.files import write_whole
-
-FILE = "config.yaml"
 
 
 class SaveConfig(SaveConfigCallback):
@@ -111,10 +110,6 @@ def _kept_in(file: Path) -> dict[str, Any] | None:
 def name_of(config: Path) -> str:
     """What a run of a config is called: that of the run, where it is the config that a run has kept."""
     return config.resolve().parent.name if config.name == FILE else config.stem
-
-
-def as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def plain(config: Any) -> Any:

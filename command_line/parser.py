@@ -11,9 +11,7 @@ from jsonargparse import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser
 
 import command_line.class_paths  # noqa: F401  looks at what a class path names before it is called
-from command_line.config_files import UserError, read
-
-CONFIGS = Path(__file__).parent.parent / "configs"
+from command_line.config_files import UserError, found, read
 
 
 class FindConfig(ActionConfigFile):
@@ -27,16 +25,6 @@ class FindConfig(ActionConfigFile):
                 if section in groups and not isinstance(content, dict):
                     raise UserError(f"{values}: {section}: a section holds arguments and their values, not {content!r}")
         super().__call__(parser, cfg, values, option_string)
-
-
-def found(config: str) -> str:
-    """The path of a config, given by its path or by its name in configs/; raises UserError if there is none."""
-    if not os.path.lexists(config) and os.path.isfile(CONFIGS / config):
-        return str(CONFIGS / config)
-    if not os.path.exists(config):
-        known = ", ".join(sorted(path.name for path in CONFIGS.glob("*.yaml")))
-        raise UserError(f"--config {config}: no such file; configs/ has {known}")
-    return config
 
 
 class Parser(LightningArgumentParser):

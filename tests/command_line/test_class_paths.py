@@ -13,7 +13,8 @@ from attacks import PGD, Linf
 from attacks.constraints import Constraint
 from attacks.objectives import ObjectiveFactory
 from callbacks import Attack, Inpainting, OverfittingGuard
-from command_line import Parser, UserError
+from command_line import UserError
+from command_line.parser import Parser
 from lightning_modules import Classifier
 
 MODULE = """

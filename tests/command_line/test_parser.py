@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from cli import COMMANDS, main
-from command_line import FindConfig, Parser, UserError, deepest
+from command_line import UserError
+from command_line.parser import FindConfig, Parser, deepest
 from lightning_modules import Classifier
 
 UNION = """Parser key "attack.train":
