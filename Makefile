@@ -29,13 +29,14 @@ check: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-benchmark: $(INSTALLED) ## Measure what steps, evaluations, paintings and data cost, and what killed runs lose
+benchmark: $(INSTALLED) ## Measure what steps, evaluations, paintings, data and commands cost, and what killed runs lose
 	$(BIN)/python benchmarks/attack_step.py
 	$(BIN)/python benchmarks/gradient_step.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/synthesis.py
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/start_up.py
+	$(BIN)/python benchmarks/commands.py
 	$(BIN)/python benchmarks/ddp.py
 	$(BIN)/python benchmarks/kill.py
 

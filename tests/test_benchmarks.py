@@ -10,7 +10,7 @@ import pytest
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
-@pytest.mark.parametrize("name", ["attack_step", "data", "ddp", "evaluation", "gradient_step", "synthesis"])
+@pytest.mark.parametrize("name", ["attack_step", "commands", "data", "ddp", "evaluation", "gradient_step", "synthesis"])
 def test_a_benchmark_ends_with_its_ratio(name):
     run = subprocess.run([sys.executable, BENCHMARKS / f"{name}.py", "--quick"], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
