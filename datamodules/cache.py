@@ -6,6 +6,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 from platformdirs import user_cache_path
 
 from datamodules.files import path_of
@@ -35,12 +36,19 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def keep(content: bytes, path: Path) -> bool:
-    """Write a file that appears whole or not at all, whichever process writes it; returns whether it could be."""
+def keep(content: bytes | np.ndarray, path: Path) -> bool:
+    """Write a file that appears whole or not at all, whichever process writes it; returns whether it could be.
+
+    An array is written as NumPy does.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
+        if isinstance(content, bytes):
+            temporary.write_bytes(content)
+        else:
+            with temporary.open("wb") as file:
+                np.save(file, content)
         os.replace(temporary, path)
     except OSError:  # full, read-only, or deleted under our hands: a cache is never needed
         with suppress(OSError):

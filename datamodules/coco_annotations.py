@@ -1,6 +1,5 @@
 """COCO's annotations as a few arrays: kept in files, drawn into label maps."""
 
-import io
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,7 +16,7 @@ from datamodules.cache import keep
 from datamodules.coco_records import COCOS_OWN, Dialect, encoded, read_records
 from datamodules.images import IGNORE_INDEX
 
-LAYOUT = "v1"
+LAYOUT = "v2"
 """Part of a cache's name; change it with what is kept."""
 
 
@@ -37,8 +36,10 @@ class Annotations:
     """Their heights and widths, `(N, 2)`."""
     areas: np.ndarray
     """The stored area of their instances, in total, in pixels, `(N,)`."""
+    order: np.ndarray
+    """The instances, which are in the file's order, by their images, `(M,)`."""
     first: np.ndarray
-    """Image i has the instances `first[i]` to `first[i + 1]`, `(N + 1,)`."""
+    """Image i has the instances `order[first[i]]` to `order[first[i + 1] - 1]`, `(N + 1,)`."""
     labels: np.ndarray
     """The label of each instance, `(M,)`."""
     run_lengths: np.ndarray
@@ -59,7 +60,7 @@ class Annotations:
         """
         label = np.zeros(self.sizes[i], dtype=np.uint8)
         covered, overlap = np.zeros(label.shape, dtype=bool), np.zeros(label.shape, dtype=bool)
-        for j in range(self.first[i], self.first[i + 1]):
+        for j in self.order[self.first[i] : self.first[i + 1]]:
             pieces = [
                 self.numbers[self.first_number[k] : self.first_number[k + 1]].tolist()
                 for k in range(self.first_piece[j], self.first_piece[j + 1])
@@ -113,9 +114,7 @@ def read_annotations(
 
 def _save(annotations: Annotations, folder: Path) -> bool:
     for field in fields(annotations):
-        file = io.BytesIO()
-        np.save(file, getattr(annotations, field.name))
-        if not keep(file.getvalue(), folder / f"{field.name}.npy"):
+        if not keep(getattr(annotations, field.name), folder / f"{field.name}.npy"):
             return False
     return keep(_checksum(annotations), folder / "checksum")
 

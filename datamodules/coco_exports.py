@@ -11,9 +11,10 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from PIL import Image
+from PIL import Image as Picture
 from PIL.ExifTags import Base
 
+from datamodules.coco_parts import Image
 from datamodules.coco_records import Content, Dialect, RecordError, check_image, pixels
 from datamodules.lists import leaves
 
@@ -40,7 +41,7 @@ def export(wanted: Collection[str], folder: Path, boxes: Boxes | None) -> Dialec
         images = _by_key(content["images"], "images")
         for record in images.values():
             record |= _file_and_size(record, folder)
-            check_image(record)
+            check_image(Image(record["id"], record["file_name"], record["height"], record["width"]))
         if twice := _twice(record["file_name"] for record in images.values()):
             raise RecordError(f"two of its images are {twice!r:.80}", "make them one")
         categories = _by_key(content["categories"], "categories")
@@ -214,7 +215,7 @@ def image_size(path: Path, upright: bool) -> tuple[int, int]:
     try:
         if not path.is_file():
             raise FileNotFoundError("there is none")
-        with Image.open(path) as image:
+        with Picture.open(path) as image:
             turned = upright and image.format != "TIFF" and image.getexif().get(Base.Orientation, 1) in (5, 6, 7, 8)
             return image.size if turned else image.size[::-1]
     except Exception as error:  # each format's reader has errors of its own

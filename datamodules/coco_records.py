@@ -6,13 +6,16 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec import Raw
 from pycocotools import mask
 
+from datamodules.coco_parts import KINDS, UNUSUAL, Annotation, Category, Image, Parts, parsed
 from datamodules.images import DataError, reading
 from datamodules.lists import leaves
 
@@ -46,8 +49,10 @@ def read_records(path: Path, categories: Mapping[str, int], dialect: Dialect) ->
     try:
         with reading(path, dialect.remedy):
             try:
-                content = _content(path, unique_keys=dialect.translate is not None)
-                return _arrays(dialect.translate(content) if dialect.translate else content, categories)
+                if dialect.translate is None:
+                    with suppress(*UNUSUAL):
+                        return _by_parts(path, categories)
+                return _whole(path, categories, dialect)
             except RecordError as error:
                 remedy = f"{error.remedy}, or {dialect.remedy}" if error.remedy else dialect.remedy
                 raise DataError(f"{path}: {error}; {remedy}") from None
@@ -56,10 +61,29 @@ def read_records(path: Path, categories: Mapping[str, int], dialect: Dialect) ->
             gc.enable()
 
 
+def _by_parts(path: Path, labels: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Of a file whose records all are of the right types: little of it is in memory at a time. Else it is unusual."""
+    parts = Parts(path)
+    return _arrays(labels, *map(parts.records, KINDS))
+
+
+def _whole(path: Path, labels: Mapping[str, int], dialect: Dialect) -> dict[str, np.ndarray]:
+    """Of any file: it tells what is wrong with a record, and whose it is."""
+    content = _content(path, unique_keys=dialect.translate is not None)
+    content = dialect.translate(content) if dialect.translate else content
+    for kind in KINDS:
+        _check_records(content[kind], kind)
+    return _arrays(labels, *(map(partial(_record, kind), content[kind]) for kind in KINDS))
+
+
+def _record(kind: str, record: dict[str, Any]) -> Any:
+    return KINDS[kind](*map(record.get, KINDS[kind].__struct_fields__))
+
+
 def pixels(record: Mapping[str, Any], height: int, width: int) -> int:
     """How many pixels an annotation covers; raises RecordError if it cannot be drawn."""
-    numbers = [piece.tolist() for piece in _pieces(record, height, width)]
-    return int(mask.area(encoded(numbers, height, width, isinstance(record["segmentation"], dict)))) if numbers else 0
+    pieces, run_lengths = _pieces(record["segmentation"], height, width, record["id"])
+    return int(mask.area(encoded([piece.tolist() for piece in pieces], height, width, run_lengths))) if pieces else 0
 
 
 def encoded(pieces: list[list[float]], height: int, width: int, run_lengths: bool) -> Any:
@@ -73,23 +97,9 @@ def _content(path: Path, unique_keys: bool) -> Content:
     """The file's content, its polygons as arrays as soon as they are parsed."""
     hook = {"object_pairs_hook": _compact_unique} if unique_keys else {"object_hook": _compact}
     content = json.loads(path.read_bytes(), **hook)
-    if not isinstance(content, dict) or not all(isinstance(content.get(kind), list) for kind in _KINDS):
-        raise ValueError(f"it has no lists of {', '.join(_KINDS)}")
+    if not isinstance(content, dict) or not all(isinstance(content.get(kind), list) for kind in KINDS):
+        raise ValueError(f"it has no lists of {', '.join(KINDS)}")
     return content
-
-
-_KINDS: dict[str, dict[str, tuple[type, ...]]] = {
-    "images": {"id": (int,), "file_name": (str,), "height": (int,), "width": (int,)},
-    "annotations": {
-        "id": (int,),
-        "image_id": (int,),
-        "category_id": (int,),
-        "area": (int, float),
-        "segmentation": (list, dict),
-    },
-    "categories": {"id": (int,), "name": (str,)},
-}
-"""The lists of an annotation file, and what their records must hold, of which types."""
 
 
 def _compact(record: dict[str, Any], keep_box: bool = False) -> dict[str, Any]:
@@ -110,57 +120,67 @@ def _compact_unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return _compact(record, keep_box=True)
 
 
-def _arrays(content: Content, categories: Mapping[str, int]) -> dict[str, np.ndarray]:
-    for kind in _KINDS:
-        _check_records(content[kind], kind)
-    names = {record["id"]: record["name"] for record in content["categories"]}
-    absent = sorted(categories.keys() - set(names.values()))
+def _arrays(
+    labels: Mapping[str, int], images: Iterable[Image], annotations: Iterable[Annotation], kinds: Iterable[Category]
+) -> dict[str, np.ndarray]:
+    names = {record.id: record.name for record in kinds}
+    absent = sorted(labels.keys() - set(names.values()))
     if absent:
-        what = f"no category {', '.join(map(repr, absent[:3]))} ({len(absent)} of {len(categories)} are absent)"
+        what = f"no category {', '.join(map(repr, absent[:3]))} ({len(absent)} of {len(labels)} are absent)"
         raise RecordError(f"{what}; it has {', '.join(map(repr, sorted(set(names.values()))[:5])) or 'none'}")
-    images = sorted(content["images"], key=lambda record: record["id"])
-    place = {record["id"]: i for i, record in enumerate(images)}
-    for record in images:
-        check_image(record)
-    instances: list[tuple[int, dict[str, Any]]] = []
-    for record in content["annotations"]:
-        if record["category_id"] not in names:
-            raise RecordError(f"annotation {record['id']} has the unknown category {record['category_id']}")
-        if record["image_id"] not in place:
-            raise RecordError(f"annotation {record['id']} belongs to image {record['image_id']}, which is absent")
-        if names[record["category_id"]] in categories:
-            instances.append((place[record["image_id"]], record))
-    instances.sort(key=lambda instance: instance[0])
-    sizes = np.array([(record["height"], record["width"]) for record in images], dtype=np.int64).reshape(-1, 2)
-    heights_and_widths = sizes.tolist()
-    pieces = [_pieces(record, *heights_and_widths[i]) for i, record in instances]
-    owners = np.array([i for i, _ in instances], dtype=np.int64)
-    areas = np.bincount(owners, [record["area"] for _, record in instances], len(images))
-    for i in np.flatnonzero(~np.isfinite(areas)):
-        raise RecordError(f"the areas of image {images[i]['id']} make {areas[i]}")
+    label_of = {key: labels[name] for key, name in names.items() if name in labels}
+    images = sorted(images, key=lambda image: image.id)
+    for image in images:
+        check_image(image)
+    place = {image.id: i for i, image in enumerate(images)}
+    sizes = [(image.height, image.width) for image in images]
+    owners, first_piece, first_number = array("q"), array("q", [0]), array("q", [0])
+    areas, numbers = array("d"), array("d")
+    of_class, run_lengths = bytearray(), bytearray()
+    for annotation in annotations:
+        if annotation.category_id not in names:
+            raise RecordError(f"annotation {annotation.id} has the unknown category {annotation.category_id}")
+        i = place.get(annotation.image_id)
+        if i is None:
+            raise RecordError(f"annotation {annotation.id} belongs to image {annotation.image_id}, which is absent")
+        if annotation.category_id in label_of:
+            pieces, is_run_lengths = _pieces(annotation.segmentation, *sizes[i], annotation.id)
+            for piece in pieces:
+                numbers.extend(piece)
+                first_number.append(len(numbers))
+            first_piece.append(len(first_number) - 1)
+            owners.append(i)
+            areas.append(annotation.area)
+            of_class.append(label_of[annotation.category_id])
+            run_lengths.append(is_run_lengths)
+    owner = np.frombuffer(owners, dtype=np.int64)
+    total = np.bincount(owner, areas, len(images))
+    for endless in np.flatnonzero(~np.isfinite(total)):
+        raise RecordError(f"the areas of image {images[endless].id} make {total[endless]}")
+    order = np.argsort(owner, kind="stable")
     return {
-        "ids": np.array([record["id"] for record in images], dtype=np.int64),
-        "names": np.array([record["file_name"].encode() for record in images], dtype=np.bytes_),
-        "sizes": sizes,
-        "areas": areas,
-        "first": np.searchsorted(owners, np.arange(len(images) + 1)),
-        "labels": np.array([categories[names[record["category_id"]]] for _, record in instances], dtype=np.uint8),
-        "run_lengths": np.array([isinstance(record["segmentation"], dict) for _, record in instances], dtype=bool),
-        "first_piece": _starts(map(len, pieces)),
-        "first_number": _starts(len(piece) for of_one in pieces for piece in of_one),
-        "numbers": np.frombuffer(b"".join(piece for of_one in pieces for piece in of_one)),
+        "ids": np.array([image.id for image in images], dtype=np.int64),
+        "names": np.array([image.file_name.encode() for image in images], dtype=np.bytes_),
+        "sizes": np.array(sizes, dtype=np.int64).reshape(-1, 2),
+        "areas": total,
+        "order": order,
+        "first": np.searchsorted(owner[order], np.arange(len(images) + 1)),
+        "labels": np.frombuffer(of_class, dtype=np.uint8),
+        "run_lengths": np.frombuffer(run_lengths, dtype=bool),
+        "first_piece": np.frombuffer(first_piece, dtype=np.int64),
+        "first_number": np.frombuffer(first_number, dtype=np.int64),
+        "numbers": np.frombuffer(numbers),
     }
 
 
-def _starts(lengths: Iterable[int]) -> np.ndarray:
-    return np.cumsum([0, *lengths], dtype=np.int64)
+_TYPES: dict[Any, tuple[type, ...]] = {int: (int,), float: (int, float), str: (str,)}
 
 
 def _check_records(records: list[Any], kind: str) -> None:
     for number, record in enumerate(records):
         known = record if isinstance(record, dict) else {}
-        for key, types in _KINDS[kind].items():
-            if type(known.get(key)) not in types:
+        for key, hint in KINDS[kind].__annotations__.items():
+            if type(known.get(key)) not in _TYPES.get(hint, (list, dict)):
                 what = f"the {key} {known[key]!r:.40}" if key in known else f"no {key}"
                 raise RecordError(f"record {known.get('id', number)!r:.40} of {kind} has {what}")
     twice = next((key for key, times in Counter(record["id"] for record in records).items() if times > 1), None)
@@ -168,39 +188,43 @@ def _check_records(records: list[Any], kind: str) -> None:
         raise RecordError(f"two of its {kind} have the id {twice}", "remove one")
 
 
-def check_image(record: Mapping[str, Any]) -> None:
+def check_image(image: Image) -> None:
     """Raises RecordError if an image cannot have its size, or lies outside of its folder."""
-    if min(record["height"], record["width"]) < 1 or record["height"] * record["width"] >= 2**28:
-        raise RecordError(f"image {record['id']} is {record['height']} x {record['width']} pixels")
-    if leaves(record["file_name"]):
+    if min(image.height, image.width) < 1 or image.height * image.width >= 2**28:
+        raise RecordError(f"image {image.id} is {image.height} x {image.width} pixels")
+    if leaves(image.file_name):
         raise RecordError(
-            f"image {record['id']} is {record['file_name']!r:.80}, outside of the folder of images",
+            f"image {image.id} is {image.file_name!r:.80}, outside of the folder of images",
             "name it by its path below that folder",
         )
 
 
-def _pieces(record: Mapping[str, Any], height: int, width: int) -> list[array]:
-    """The segmentation of an instance as arrays of numbers; compressed run lengths are written out."""
-    segmentation = record["segmentation"]
+def _pieces(segmentation: Any, height: int, width: int, key: int) -> tuple[list[array], bool]:
+    """The segmentation of an instance as arrays of numbers, and whether it is run lengths, which are written out."""
+    shape = parsed(segmentation, height + width) if isinstance(segmentation, Raw) else segmentation
     try:
-        if isinstance(segmentation, list):
-            for polygon in segmentation:
-                if not isinstance(polygon, array) or len(polygon) % 2:
-                    raise ValueError("a polygon is numbers, x and y by turns")
-                ends = min(polygon, default=0), max(polygon, default=0)
-                if not -height - width <= ends[0] <= ends[1] <= 2 * (height + width) or isnan(sum(polygon)):
-                    raise ValueError("a polygon lies far outside of its image")
-            return [polygon for polygon in segmentation if len(polygon) >= 6]  # fewer points enclose nothing
-        counts = segmentation["counts"]
-        if segmentation["size"] != [height, width]:
-            raise ValueError(f"its size is {segmentation['size']}, its image's {[height, width]}")
+        if isinstance(shape, list):
+            return (_polygons(shape, height + width) if shape is segmentation else shape), False
+        counts = shape["counts"]
+        if shape["size"] != [height, width]:
+            raise ValueError(f"its size is {shape['size']}, its image's {[height, width]}")
         runs = array("q", _decompressed(counts) if isinstance(counts, str) else counts)
         if sum(runs) != height * width or min(runs) < 0:
             raise ValueError("its run lengths do not cover the image")
-        return [array("d", runs)]
+        return [array("d", runs)], True
     except (ValueError, TypeError, OverflowError, KeyError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
-        raise RecordError(f"the segmentation of annotation {record['id']} cannot be drawn ({reason})") from None
+        raise RecordError(f"the segmentation of annotation {key} cannot be drawn ({reason})") from None
+
+
+def _polygons(polygons: list[Any], reach: int) -> list[array]:
+    for polygon in polygons:
+        if not isinstance(polygon, array) or len(polygon) % 2:
+            raise ValueError("a polygon is numbers, x and y by turns")
+        ends = min(polygon, default=0), max(polygon, default=0)
+        if not -reach <= ends[0] <= ends[1] <= 2 * reach or isnan(sum(polygon)):
+            raise ValueError("a polygon lies far outside of its image")
+    return [polygon for polygon in polygons if len(polygon) >= 6]  # fewer points enclose nothing
 
 
 def _decompressed(text: str) -> list[int]:

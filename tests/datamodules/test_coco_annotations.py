@@ -14,7 +14,7 @@ from coco_content import LABELS, SIZE, SQUARE, record, small_content
 from coco_reference import reference_label_map
 from tiny_data import write_coco
 
-from datamodules import cache, coco_annotations, coco_records
+from datamodules import cache, coco_annotations
 from datamodules.coco_annotations import Annotations, read_annotations
 from datamodules.images import DataError
 
@@ -146,8 +146,8 @@ def test_any_encoding_of_json_is_read(read, content, encoding):
 @pytest.fixture
 def parses(monkeypatch):
     """Grows by the path of each annotation file that is parsed."""
-    parsed, parse = [], coco_records._content
-    monkeypatch.setattr(coco_records, "_content", lambda path, **how: (parsed.append(path), parse(path, **how))[1])
+    parsed, parse = [], coco_annotations.read_records
+    monkeypatch.setattr(coco_annotations, "read_records", lambda path, *how: (parsed.append(path), parse(path, *how))[1])
     return parsed
 
 
@@ -202,7 +202,7 @@ def refuse(*_, **__):
     raise OSError(errno.EROFS, "Read-only file system")
 
 
-@pytest.mark.parametrize("what", ["os.replace", "pathlib.Path.mkdir", "pathlib.Path.write_bytes", "os.open"])
+@pytest.mark.parametrize("what", ["os.replace", "pathlib.Path.mkdir", "numpy.save", "os.open"])
 def test_annotations_are_read_where_nothing_can_be_kept(file, monkeypatch, what):
     """A full disk, a read-only folder, a folder that cannot be locked."""
     path, folder, content = file
@@ -229,15 +229,15 @@ def test_a_broken_file_leaves_nothing_in_the_cache(read, content, tmp_path):
 
 def test_of_two_processes_one_reads_the_file_and_the_other_waits(file, monkeypatch):
     path, folder, content = file
-    parse = coco_records._content
+    parse = coco_annotations.read_records
 
-    def slow(path, **how):
+    def slow(path, *how):
         with (path.parent / "parses").open("a") as log:
             log.write(f"{os.getpid()}\n")
         time.sleep(0.2)
-        return parse(path, **how)
+        return parse(path, *how)
 
-    monkeypatch.setattr(coco_records, "_content", slow)
+    monkeypatch.setattr(coco_annotations, "read_records", slow)
     context = multiprocessing.get_context("fork")
     barrier, answers = context.Barrier(2), context.SimpleQueue()
 

@@ -247,9 +247,9 @@ def test_other_categories_than_asked_for_are_told(read, content):
 
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(5, "Input/output error")])
 def test_a_file_that_cannot_be_read_is_told(read, content, monkeypatch, error):
-    def fail(path, **how):
+    def fail(path):
         raise error
 
-    monkeypatch.setattr(coco_records, "_content", fail)
+    monkeypatch.setattr(coco_records, "Parts", fail)
     with pytest.raises(DataError, match=one_line("instances.json", error.strerror)):
         read(content)
