@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import Raw
 from pycocotools import mask
 
-from datamodules.coco_parts import KINDS, UNUSUAL, Annotation, Category, Image, Parts, parsed
+from datamodules.coco_parts import KINDS, UNUSUAL, Annotation, Category, Image, Parts, packing, parsed
 from datamodules.images import DataError, reading
 from datamodules.lists import leaves
 
@@ -83,7 +83,7 @@ def _record(kind: str, record: dict[str, Any]) -> Any:
 def pixels(record: Mapping[str, Any], height: int, width: int) -> int:
     """How many pixels an annotation covers; raises RecordError if it cannot be drawn."""
     pieces, run_lengths = _pieces(record["segmentation"], height, width, record["id"])
-    return int(mask.area(encoded([piece.tolist() for piece in pieces], height, width, run_lengths))) if pieces else 0
+    return int(mask.area(encoded([*map(list, pieces)], height, width, run_lengths))) if pieces else 0
 
 
 def encoded(pieces: list[list[float]], height: int, width: int, run_lengths: bool) -> Any:
@@ -135,23 +135,24 @@ def _arrays(
     place = {image.id: i for i, image in enumerate(images)}
     sizes = [(image.height, image.width) for image in images]
     owners, first_piece, first_number = array("q"), array("q", [0]), array("q", [0])
-    areas, numbers = array("d"), array("d")
+    areas, numbers, number = array("d"), array("d"), 0
     of_class, run_lengths = bytearray(), bytearray()
     for annotation in annotations:
-        if annotation.category_id not in names:
+        label, i = label_of.get(annotation.category_id), place.get(annotation.image_id)
+        if label is None and annotation.category_id not in names:
             raise RecordError(f"annotation {annotation.id} has the unknown category {annotation.category_id}")
-        i = place.get(annotation.image_id)
         if i is None:
             raise RecordError(f"annotation {annotation.id} belongs to image {annotation.image_id}, which is absent")
-        if annotation.category_id in label_of:
+        if label is not None:
             pieces, is_run_lengths = _pieces(annotation.segmentation, *sizes[i], annotation.id)
             for piece in pieces:
-                numbers.extend(piece)
-                first_number.append(len(numbers))
+                number += len(piece)
+                numbers.frombytes(packing(len(piece))(*piece))
+                first_number.append(number)
             first_piece.append(len(first_number) - 1)
             owners.append(i)
             areas.append(annotation.area)
-            of_class.append(label_of[annotation.category_id])
+            of_class.append(label)
             run_lengths.append(is_run_lengths)
     owner = np.frombuffer(owners, dtype=np.int64)
     total = np.bincount(owner, areas, len(images))
@@ -199,8 +200,8 @@ def check_image(image: Image) -> None:
         )
 
 
-def _pieces(segmentation: Any, height: int, width: int, key: int) -> tuple[list[array], bool]:
-    """The segmentation of an instance as arrays of numbers, and whether it is run lengths, which are written out."""
+def _pieces(segmentation: Any, height: int, width: int, key: int) -> tuple[list[Any], bool]:
+    """The segmentation of an instance as lists of numbers, and whether it is run lengths, which are written out."""
     shape = parsed(segmentation, height + width) if isinstance(segmentation, Raw) else segmentation
     try:
         if isinstance(shape, list):
@@ -211,7 +212,7 @@ def _pieces(segmentation: Any, height: int, width: int, key: int) -> tuple[list[
         runs = array("q", _decompressed(counts) if isinstance(counts, str) else counts)
         if sum(runs) != height * width or min(runs) < 0:
             raise ValueError("its run lengths do not cover the image")
-        return [array("d", runs)], True
+        return [runs], True
     except (ValueError, TypeError, OverflowError, KeyError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise RecordError(f"the segmentation of annotation {key} cannot be drawn ({reason})") from None
