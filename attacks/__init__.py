@@ -32,6 +32,7 @@ from attacks.segmentation import (
 from attacks.square import Square
 from attacks.stylization import Stylization
 from attacks.transformations import ColorReversal, GaussianBlur, MedianFilter, Transformation
+from attacks.twin import at_rest
 from attacks.universal import UAP, Universal
 
 __all__ = [
@@ -40,5 +41,5 @@ __all__ = [
     "CosPGDLoss", "Cost", "CrossEntropy", "DataFreeUAP", "DeepFool", "Ensemble", "GaussianBlur", "GaussianNoise",
     "Intersection", "JensenShannon", "KLDivergence", "Linf", "MaskedCrossEntropy", "MedianFilter", "Objective",
     "Region", "SegPGD", "SegPGDLoss", "Square", "Stylization", "TargetedAPGD", "TargetedDLR", "Transfer",
-    "Transformation", "Universal", "counted", "projected_gradient", "undisturbed",
+    "Transformation", "Universal", "at_rest", "counted", "projected_gradient", "undisturbed",
 ]  # fmt: skip
