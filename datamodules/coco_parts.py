@@ -13,8 +13,8 @@ import numpy as np
 from msgspec import Meta, MsgspecError, Raw, Struct, defstruct
 from msgspec.json import Decoder
 
-PART = 2**20
-"""Bytes of a part, about."""
+PART = 2**17
+"""Bytes of a part, about: what a processor keeps at hand."""
 
 
 class UnusualError(Exception):

@@ -147,7 +147,9 @@ def test_any_encoding_of_json_is_read(read, content, encoding):
 def parses(monkeypatch):
     """Grows by the path of each annotation file that is parsed."""
     parsed, parse = [], coco_annotations.read_records
-    monkeypatch.setattr(coco_annotations, "read_records", lambda path, *how: (parsed.append(path), parse(path, *how))[1])
+    monkeypatch.setattr(
+        coco_annotations, "read_records", lambda path, *how: (parsed.append(path), parse(path, *how))[1]
+    )
     return parsed
 
 
