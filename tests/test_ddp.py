@@ -3,15 +3,14 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from warm_cli import saddle_command
 
 from cli import main
 
-CLI = Path(__file__).parent.parent / "cli.py"
 ARGS = [
     *("--config", "quickstart.yaml", "--trainer.accelerator", "cpu", "--trainer.precision", "64-true"),
     *("--data.size", "16", "--data.train_samples", "8", "--data.batch_size", "2", "--data.eval_batch_size", "2"),
@@ -24,7 +23,7 @@ TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
 def in_two_processes(folder, command, *args):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_SILENT": "true"}
     process = subprocess.run(
-        [sys.executable, str(CLI), command, *ARGS, *TWO, *args],
+        [*saddle_command().split(), command, *ARGS, *TWO, *args],
         cwd=folder,
         env=environment,
         capture_output=True,

@@ -4,11 +4,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from test_ddp import ARGS, CLI, TWO, results
+from test_ddp import ARGS, TWO, results
+from warm_cli import saddle_command
 
 from cli import main
 
@@ -74,8 +74,7 @@ def start(tmp_path, monkeypatch):
     def start(command, processes, *args, ends_in=""):
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "ENDS_IN": ends_in}
         line = [
-            sys.executable,
-            CLI,
+            *saddle_command().split(),
             command,
             *ARGS,
             "--trainer.logger",

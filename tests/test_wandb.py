@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,16 +10,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from wandb_stub import serving
+from warm_cli import saddle_command
 
 from cli import main
-
-CLI = Path(__file__).parent.parent / "cli.py"
-
 
 ARGS = [
     *("--config", "quickstart.yaml", "--data.val_samples", "4", "--data.batch_size", "4", "--data.size", "16"),
     *("--attack.train.steps", "1", "--attack.evaluate.pgd.init_args.steps", "2", "--trainer.log_every_n_steps", "1"),
     *("--trainer.check_val_every_n_epoch", "1", "--trainer.enable_progress_bar", "false"),
+    *("--trainer.callbacks.Inpainting.steps", "3", "--trainer.callbacks.Generation.steps", "3"),
 ]
 
 
@@ -129,11 +129,11 @@ def fit_killed_at(folder, places, *args, **environment):
     own = ["--data.train_samples", "16", "--trainer.max_epochs", "3", "--trainer.callbacks+=killing.Kill"]
     for wait, kill in [*places, ("", "")]:
         done = subprocess.run(
-            [sys.executable, CLI, "fit", *ARGS, *own, *args, "--ckpt_path", "last"],
+            [*saddle_command().split(), "fit", *ARGS, *own, *args, "--ckpt_path", "last"],
             env={**environment, "WAITS_AT": wait, "KILLED_AT": kill},
             cwd=folder, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
-        assert done.returncode == (-9 if kill else 0), done.stderr[-2000:]
+        assert done.returncode == (128 + signal.SIGKILL if kill else 0), done.stderr[-2000:]
     assert [path.name for path in (folder / "runs").iterdir()] == ["quickstart"]
 
 

@@ -6,8 +6,10 @@ output.
 
 import array
 import atexit
+import gc
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -36,7 +38,7 @@ def saddle_command() -> str:
 
 
 def call(place: str, args: list[str]) -> int:
-    """Have a command line run; returns its exit status."""
+    """Have a command line run; returns its exit status, of one that is killed that of a shell."""
     with socket.socket(socket.AF_UNIX) as line:
         while True:
             try:
@@ -50,7 +52,7 @@ def call(place: str, args: list[str]) -> int:
         line.sendmsg([len(request).to_bytes(8)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, outputs)])
         line.sendall(request)
         status = line.recv(1)
-    return status[0] if status else 1
+    return status[0] if status else 128 + signal.SIGKILL
 
 
 def serve(place: str) -> None:
@@ -59,6 +61,8 @@ def serve(place: str) -> None:
     import painting_cli  # noqa: F401
     import training_cli  # noqa: F401
 
+    gc.freeze()  # or each call would copy what a search for garbage touches
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # what has ended is gone at once
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(place)
         server.listen()
@@ -67,16 +71,11 @@ def serve(place: str) -> None:
             if not os.fork():
                 answer(line, cli.main)
             line.close()
-            while True:  # those that have ended
-                try:
-                    if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                        break
-                except ChildProcessError:
-                    break
 
 
 def answer(line: socket.socket, main) -> None:
     """Run what a caller asks for, in this process, and end it."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     length, outputs, _, _ = socket.recv_fds(line, 8, 2)
     request = b""
     while len(request) < int.from_bytes(length):
@@ -88,7 +87,8 @@ def answer(line: socket.socket, main) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv = ["cli.py", *args]
+    sys.path += filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    sys.argv = [str(ROOT / "cli.py"), *args]  # which Lightning starts further processes of
     status = 1
     try:
         main()
@@ -98,6 +98,7 @@ def answer(line: socket.socket, main) -> None:
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
+        atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
         line.sendall(bytes([status % 256]))
