@@ -153,11 +153,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--twin", choices=["exact", "bf16", "off", "floor"], default="exact")
     parser.add_argument("--network", choices=list(SIZES), default="fcn_resnet50")
+    parser.add_argument("--turns", type=int, help="how many steps are measured")
     parser.add_argument("--quick", action="store_true", help="a small network, to see that it runs")
     parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     name, twin = "fcn_small" if options.quick else options.network, options.twin
     batch, size, steps, turns = (4, 64, 3, 30) if options.quick else SIZES[name]
+    turns = options.turns or turns
 
     warnings.filterwarnings("ignore")
     torch.manual_seed(0)
