@@ -3,18 +3,21 @@
 import hashlib
 import io
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from PIL import Image
+from torchvision.io import decode_png, read_file
 
 from datamodules.base import SegmentationDataModule, Split, check_range, held_out
 from datamodules.cache import cache_folder, digest, keep
 from datamodules.coco_annotations import LAYOUT, Annotations, read_annotations
 from datamodules.coco_exports import Boxes, export, image_size
 from datamodules.coco_records import COCOS_OWN, RecordError
-from datamodules.images import IGNORE_INDEX, DataError, read_label_map, reading
+from datamodules.images import IGNORE_INDEX, DataError, reading
 from datamodules.paths import Paths
 from datamodules.samples import LabelledImages
 from datamodules.voc import CLASSES
@@ -203,12 +206,10 @@ class KeptLabels:
     def __call__(self, index: int) -> np.ndarray:
         i = int(self.chosen[index])
         path = self.folder / f"{self.annotations.ids[i]:012}.png"
-        try:
-            label = read_label_map(path)
-            if label.dtype == np.uint8 and label.shape == tuple(self.annotations.sizes[i]):
-                return label
-        except DataError:
-            pass
+        with suppress(RuntimeError):  # not there yet, or damaged
+            label = decode_png(read_file(str(path)))
+            if label.dtype == torch.uint8 and label.shape == (1, *self.annotations.sizes[i]):
+                return label[0].numpy()
         self._check_size(self.images[index], tuple(self.annotations.sizes[i].tolist()))
         label = self.annotations.label_map(i, last=self.last)
         file = io.BytesIO()

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageFile, ImageOps
 from scipy.io import loadmat
+from torch import Tensor
 from torchvision import tv_tensors
+from torchvision.io import ImageReadMode, decode_jpeg, read_file
 
 from datamodules.lossy import is_lossy
 
@@ -41,10 +43,25 @@ def read_image(path: Path, upright: bool = False) -> tv_tensors.Image:
         upright: turn it as its EXIF tag says, as every viewer does. Published data sets count pixels as they are
             stored, and so do torchvision's references: theirs stay as they are.
     """
+    if (pixels := _plain_jpeg(path, upright)) is not None:
+        return tv_tensors.Image(pixels)
     image, stored = _open(path)
     if image.mode.startswith(("I", "F")) or ";16" in stored:
         raise DataError(f"{path}: an image of more than 8 bits a channel; convert it to 8 bits")
     return tv_tensors.Image(torch.from_numpy(_rgb(_upright(image) if upright else image)).permute(2, 0, 1))
+
+
+def _plain_jpeg(path: Path, upright: bool) -> Tensor | None:
+    """The pixels of a JPEG as torchvision decodes it, the same as Pillow's in three quarters of the time.
+
+    None if it is something else, or cannot be decoded: Pillow tells what is wrong.
+    """
+    with open_header(path) as image:
+        if image.format != "JPEG" or image.mode not in ("L", "RGB") or (upright and _orientation(image) != 1):
+            return None
+    with suppress(RuntimeError):
+        return decode_jpeg(read_file(str(path)), ImageReadMode.RGB)
+    return None
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
@@ -231,6 +248,8 @@ def upright_size(path: Path) -> tuple[int, int]:
 
 def check_labels(label: np.ndarray, num_classes: int, path: Path) -> None:
     """Raises DataError if a label is neither a class nor void."""
+    if label.dtype == np.uint8 and (label + np.uint8(1)).max(initial=0) <= num_classes:  # 255 becomes 0
+        return
     wrong = label[(label != IGNORE_INDEX) & ((label < 0) | (label >= num_classes))]
     if wrong.size:
         raise DataError(
