@@ -1,16 +1,12 @@
 """COCO 2017 with the 21 classes of PASCAL VOC, and what annotation tools export in COCO's format."""
 
 import hashlib
-import io
 import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from PIL import Image
-from torchvision.io import decode_png, read_file
 
 from datamodules.base import SegmentationDataModule, Split, check_range, held_out
 from datamodules.cache import cache_folder, digest, keep
@@ -19,6 +15,7 @@ from datamodules.coco_exports import Boxes, export, image_size
 from datamodules.coco_records import COCOS_OWN, RecordError
 from datamodules.images import IGNORE_INDEX, DataError, reading
 from datamodules.paths import Paths
+from datamodules.plain_png import plain_png, read_plain_png
 from datamodules.samples import LabelledImages
 from datamodules.voc import CLASSES
 
@@ -206,15 +203,12 @@ class KeptLabels:
     def __call__(self, index: int) -> np.ndarray:
         i = int(self.chosen[index])
         path = self.folder / f"{self.annotations.ids[i]:012}.png"
-        with suppress(RuntimeError):  # not there yet, or damaged
-            label = decode_png(read_file(str(path)))
-            if label.dtype == torch.uint8 and label.shape == (1, *self.annotations.sizes[i]):
-                return label[0].numpy()
-        self._check_size(self.images[index], tuple(self.annotations.sizes[i].tolist()))
+        height, width = self.annotations.sizes[i].tolist()
+        with suppress(OSError, ValueError):  # not there yet, or damaged
+            return read_plain_png(path.read_bytes(), height, width)
+        self._check_size(self.images[index], (height, width))
         label = self.annotations.label_map(i, last=self.last)
-        file = io.BytesIO()
-        Image.fromarray(label).save(file, "PNG", compress_level=1)
-        keep(file.getvalue(), path)
+        keep(plain_png(label), path)
         return label
 
     def _check_size(self, image: Path, size: tuple[int, int]) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.io import savemat
 from tiny_data import picture
 
+from datamodules import images
 from datamodules.images import (
     DataError,
     check_labels,
@@ -23,6 +24,25 @@ from datamodules.images import (
 )
 
 FETCH = ("corrupt or truncated", "fetch it again")
+
+
+@pytest.fixture
+def both(monkeypatch):
+    """Reads an image with simplejpeg and without: what they are, or None where it is refused."""
+
+    def read(path, upright=False):
+        found = []
+        for decoder in (images.decode_jpeg, None):
+            monkeypatch.setattr(images, "decode_jpeg", decoder)
+            try:
+                found.append(read_image(path, upright).numpy())
+            except DataError as error:
+                assert path.name in str(error) and "\n" not in str(error)
+                found.append(None)
+        monkeypatch.undo()
+        return found
+
+    return read
 
 
 @pytest.fixture
@@ -81,6 +101,30 @@ def test_jpegs_of_any_size_and_kind_are_the_pixels_drawn(save, size, progressive
     path = save(np.ascontiguousarray(pixels), "a.jpg", quality=98, progressive=progressive, subsampling=subsampling)
     difference = read_image(path).numpy().astype(int) - pixels.transpose(2, 0, 1)
     assert np.abs(difference).max() <= 4
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1}, {"quality": 5}])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_is_the_same_without_simplejpeg(save, both, mode, options):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for number, size in enumerate([(1, 1), (7, 5), (33, 50), (64, 48)]):
+        path = save(Image.fromarray(picture(number, *size)).convert(mode), "a.jpg", exif=exif, **options)
+        for upright in (False, True):
+            one, other = both(path, upright)
+            assert one is not None and np.array_equal(one, other)
+
+
+def test_a_damaged_jpeg_is_refused_or_the_same_without_simplejpeg(save, both):
+    path = save(picture(3, 64, 48), "a.jpg")
+    content, random = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(200):
+        damaged = bytearray(content)
+        for place in random.integers(len(content), size=random.integers(1, 4)):
+            damaged[place] ^= 1 << random.integers(8)
+        path.write_bytes(damaged)
+        one, other = both(path)
+        assert (one is None and other is None) or np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("marker", [True, False])
