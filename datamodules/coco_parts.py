@@ -104,7 +104,7 @@ class Parts:
                 text, offset = text[at:], offset + at
         _REST.decode(rest + text)
 
-    def records(self, kind: str) -> Iterator[Any]:
+    def records(self, kind: str) -> Iterator[list[Any]]:
         """The records of `images`, `categories` or `annotations`, in order; the file holds no two of one id."""
         ids = array("q")
         with self.path.open("rb") as file:
@@ -112,30 +112,23 @@ class Parts:
                 file.seek(start)
                 records = _LISTS[kind].decode(b"[" + file.read(end - start) + b"]")
                 ids.extend(map(_ID, records))
-                yield from records
+                yield records
         ordered = np.sort(np.frombuffer(ids, dtype=np.int64))
         if (ordered[1:] == ordered[:-1]).any():
             raise UnusualError(f"{kind} of one id")
 
 
-def parsed(segmentation: Raw, reach: int) -> dict[str, Any] | list[list[float]]:
-    """Run lengths as they are; or polygons, each x and y by turns, not beyond `-reach` and `2 * reach`."""
-    shape = _shape(reach).decode(segmentation)
-    if isinstance(shape, dict):
-        return shape
-    polygons = []
-    for polygon in shape:
-        if len(polygon) % 2:
-            raise UnusualError("half a point")
-        if len(polygon) >= 6:  # fewer points enclose nothing
-            polygons.append(polygon)
-    return polygons
+_SEGMENTATION: Decoder[Any] = Decoder(list[list[float]] | dict[str, Any])
 
 
-@cache
-def _shape(reach: int) -> Decoder[Any]:
-    number = Annotated[float, Meta(ge=-reach, le=2 * reach)]
-    return Decoder(list[list[number]] | dict[str, Any])
+def parsed(segmentation: Raw) -> dict[str, Any] | list[list[float]]:
+    """Run lengths, or polygons, each x and y by turns."""
+    shape = _SEGMENTATION.decode(segmentation)
+    if isinstance(shape, list):
+        for polygon in shape:
+            if len(polygon) % 2:
+                raise UnusualError("half a point")
+    return shape
 
 
 @cache

@@ -46,7 +46,8 @@ def read(parts):
                 for key in one.__struct_fields__
                 for value in [getattr(one, key)]
             }
-            for one in parts.records(kind)
+            for some in parts.records(kind)
+            for one in some
         ]
         for kind in KINDS
     }
@@ -118,16 +119,12 @@ def raw(value):
     return coco_parts.Raw(json.dumps(value).encode())
 
 
-def test_segmentations_are_parsed():
-    assert parsed(raw(RUNS), 28) == RUNS
-    assert parsed(raw([SQUARE, [1, 2, 3, 4], []]), 28) == [SQUARE], "two points enclose nothing"
-    assert parsed(raw([[-28, 56, 0, 0, 0, 0.25]]), 28) == [[-28, 56, 0, 0, 0, 0.25]]
+@pytest.mark.parametrize("value", [RUNS, [SQUARE, [1, 2, 3, 4], []], [[-28, 56, 0, 0, 0, 0.25]], []])
+def test_segmentations_are_parsed(value):
+    assert parsed(raw(value)) == value
 
 
-@pytest.mark.parametrize(
-    "value",
-    [[[1]], [SQUARE[1:]], [[-28.1, *SQUARE[1:]]], [[56.1, *SQUARE[1:]]], [["1", *SQUARE[1:]]], [[None]], 5, None],
-)
-def test_polygons_of_something_else_and_far_away_are_unusual(value):
+@pytest.mark.parametrize("value", [[[1]], [SQUARE[1:]], [["1", *SQUARE[1:]]], [[None]], SQUARE, 5, None])
+def test_segmentations_of_something_else_are_unusual(value):
     with pytest.raises(UNUSUAL):
-        parsed(raw(value), 28)
+        parsed(raw(value))
