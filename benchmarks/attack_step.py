@@ -141,7 +141,7 @@ def ratios(seconds: list[float], floors: list[float]) -> list[float]:
     return sorted(each / (sum(around) / 2) for each, around in list(pairs)[2:])
 
 
-def memory(name: str, twin: Kind, size: int, batch: int, steps: int, quick: bool) -> None:
+def memory(name: str, twin: Kind, quick: bool) -> None:
     """What an attack takes above the resting process, its twin at rest, in MiB."""
     for what in ("floor", twin):
         arguments = ["--memory", "--twin", what, "--network", name, *(["--quick"] if quick else [])]
@@ -195,7 +195,6 @@ def main() -> None:
     floor = others[0]
     attack, train = statistics.median(floor.attack_seconds[2:]), statistics.median(floor.train_seconds[2:])
     print(f"floor in float32: attack {attack:.3f} s + training step {train:.3f} s")
-    memory(name, twin, size, batch, steps, options.quick)
     found = ratios(module.seconds, floor.seconds)
     for other in others[1:]:
         beside = [one / two for one, two in zip(module.seconds[2:], other.seconds[2:], strict=False)]
@@ -203,6 +202,7 @@ def main() -> None:
         print(f"torchattacks: ratio {theirs:.3f}; we take {statistics.median(beside):.3f} of it")
     real = statistics.median(module.seconds[2:])
     print(f"Trainer with Attack, twin {twin}: {real:.3f} s; ratio of neighbouring steps: {quartiles(found)}")
+    memory(name, twin, options.quick)
     print(f"ratio {statistics.median(found):.3f}")
 
 
@@ -220,7 +220,8 @@ def attack_memory(network: nn.Module, twin: str, image: Tensor, label: Tensor, s
         with at_rest(network, image, twin) as stand_in:  # type: ignore[arg-type]
             PGD(Linf(EPS), steps, step_size=STEP_SIZE)(stand_in, image, label)
 
-    return highest_above_rest(lambda: run(image[:1, :, :32, :32], label[:1, ..., :32, :32]), lambda: run(image, label))
+    few = label[:1] if label.ndim == 1 else label[:1, :32, :32]
+    return highest_above_rest(lambda: run(image[:1, :, :32, :32], few), lambda: run(image, label))
 
 
 if __name__ == "__main__":
