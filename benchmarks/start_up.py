@@ -13,6 +13,7 @@ import gc
 import json
 import multiprocessing
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -69,8 +70,10 @@ def opening(code: Path, root: str, cache: Path) -> Opening:
 
 def take_old_reader(folder: Path) -> bool:
     """Take the data modules of c4753f1 out of git, if they are there."""
-    archive = subprocess.run(["git", "-C", HERE, "archive", BEFORE, "datamodules"], capture_output=True)
     folder.mkdir()
+    if shutil.which("git") is None:
+        return False
+    archive = subprocess.run(["git", "-C", HERE, "archive", BEFORE, "datamodules"], capture_output=True)
     return archive.returncode == 0 and subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout).returncode == 0
 
 
