@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     name, twin = "fcn_small" if options.quick else options.network, options.twin
-    batch, size, steps, turns = (4, 64, 3, 30) if options.quick else SIZES[name]
+    batch, size, steps, turns = (4, 64, 3, 8) if options.quick else SIZES[name]
     turns = options.turns or turns
 
     warnings.filterwarnings("ignore")
