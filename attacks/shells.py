@@ -75,14 +75,14 @@ def in_autocast(shell: nn.Module, dtype: torch.dtype) -> None:
 
 
 def _behave(shell: nn.Module, behaviour: Any) -> None:
-    """Give a shell a class that behaves otherwise, and goes by the same name."""
+    """Give a shell a class that behaves otherwise; by a name of its own, as configs name classes."""
     kind: Any = type(shell)
     shell.__class__ = _derived(behaviour, kind)
 
 
 @cache
 def _derived(behaviour: Any, kind: Any) -> type:
-    return type(kind.__name__, (behaviour, kind), {"__module__": kind.__module__})
+    return type(f"{behaviour.__name__}{kind.__name__}", (behaviour, kind), {"__module__": __name__})
 
 
 class _Resting:

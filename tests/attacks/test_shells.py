@@ -106,7 +106,8 @@ def test_a_map_computes_with_other_weights_unless_somebody_looks():
     leave_out(norm, (hooks,))
     x = torch.rand(3, 2)
     shell = made[id(network)]
-    assert type(linear).__name__ == "Linear"
+    assert isinstance(linear, nn.Linear)
+    assert type(linear).__name__ == "_RestingLinear"  # two classes of one name would be ambiguous in a config
     assert torch.equal(shell(x), torch.tensor([[5.0, 6.0]] * 3))
     assert torch.equal(linear.weight, network[0].weight)
     seen = []
