@@ -126,7 +126,7 @@ def _made(network: nn.Module, image: Tensor, theirs: Tensor, kind: Kind, dtype: 
     """The first that agrees: derived classes may use weights otherwise, and some networks take only one format."""
     suits = image.device.type == "cpu" or dtype in (torch.float16, torch.bfloat16)
     reason = ""
-    for derived, channels_last in ((True, suits), (False, suits), (False, False)):
+    for derived, channels_last in dict.fromkeys([(True, suits), (False, suits), (False, False)]):
         try:
             with _noise_kept(image):
                 found = dict(pairs(network, image[:1], derived))
@@ -170,8 +170,10 @@ class _Twin:
         )
 
     def module(self, network: nn.Module) -> nn.Module:
-        """The twin of the network as it is now."""
+        """The twin of the network as it is now; itself, if it cannot be taken apart."""
         made = shells(network)
+        if id(network) not in made:
+            return network
         parts = dict(network.named_modules())
         with torch.no_grad():
             for name, part in parts.items():
@@ -183,10 +185,9 @@ class _Twin:
                     let_rest(made[id(part)], weights, watched)
                 if norm is not None:
                     leave_out(made[id(norm)], watched)
-        root = made.get(id(network), network)
         if self.autocast:
-            in_autocast(root, self.dtype)
-        return root
+            in_autocast(made[id(network)], self.dtype)
+        return made[id(network)]
 
     def _weights(self, name: str, part: nn.Module, norm: nn.Module | None) -> Weights | None:
         """What a map computes with; None if that is what it has."""

@@ -144,18 +144,18 @@ def ratios(seconds: list[float], floors: list[float]) -> list[float]:
 def memory(name: str, twin: Kind, quick: bool) -> None:
     """What an attack takes above the resting process, its twin at rest, in MiB."""
     for what in ("floor", twin):
-        arguments = ["--memory", "--twin", what, "--network", name, *(["--quick"] if quick else [])]
+        arguments = ["--memory", what, "--network", name, *(["--quick"] if quick else [])]
         found = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=True)
         print(f"memory of the attack, {what}: {float(found.stdout.split()[-1]):.0f} MiB above the resting process")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--twin", choices=["exact", "bf16", "off", "floor"], default="exact")
+    parser.add_argument("--twin", choices=["exact", "bf16", "off"], default="exact")
     parser.add_argument("--network", choices=list(SIZES), default="fcn_resnet50")
     parser.add_argument("--turns", type=int, help="how many steps are measured")
     parser.add_argument("--quick", action="store_true", help="a small network, to see that it runs")
-    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--memory", help=argparse.SUPPRESS)
     options = parser.parse_args()
     name, twin = "fcn_small" if options.quick else options.network, options.twin
     batch, size, steps, turns = (4, 64, 3, 8) if options.quick else SIZES[name]
@@ -166,7 +166,7 @@ def main() -> None:
     data = Noise((turns + 3) * batch, size, "fcn" in name)
     if options.memory:
         images, labels = (torch.stack([data[0][key]] * batch) for key in ("image", "label"))
-        print(attack_memory(Network(name, CLASSES).eval(), twin, images, labels, steps))
+        print(attack_memory(Network(name, CLASSES).eval(), options.memory, images, labels, steps))
         return
     if twin == "bf16" and not has_bf16(torch.device("cpu")):
         print("this processor has no instructions for bfloat16: the exact twin is measured, in float32")
@@ -210,14 +210,14 @@ def quartiles(found: list[float]) -> str:
     return f"quartiles {found[len(found) // 4]:.3f} to {found[3 * len(found) // 4]:.3f}"
 
 
-def attack_memory(network: nn.Module, twin: str, image: Tensor, label: Tensor, steps: int) -> float:
+def attack_memory(network: nn.Module, what: Any, image: Tensor, label: Tensor, steps: int) -> float:
     """In a process of its own: the highest memory of an attack above that at rest, the twin made, in MiB."""
 
     def run(image: Tensor, label: Tensor) -> None:
-        if twin == "floor":
+        if what == "floor":
             Floor(network, steps).attack(image, label)
             return
-        with at_rest(network, image, twin) as stand_in:  # type: ignore[arg-type]
+        with at_rest(network, image, what) as stand_in:
             PGD(Linf(EPS), steps, step_size=STEP_SIZE)(stand_in, image, label)
 
     few = label[:1] if label.ndim == 1 else label[:1, :32, :32]

@@ -134,19 +134,16 @@ class Attack(Callback):
             return
         network = pl_module.get_submodule("network")
         batch["attacked"], batch["cost"], batch["winners"] = {}, {}, {}
-        for name, attack in self.evaluate.items():
-            wait_for(pl_module.device)
-            started = time.perf_counter()
-            with (
-                at_rest(network, batch["image"], exactly(self.twin)) as twin,
-                counted(twin) as cost,
-                interruptible(twin),
-            ):
-                batch["attacked"][name] = perturbed(attack, twin, batch, f"attack.evaluate.{name}")
-            wait_for(pl_module.device)
-            batch["cost"][name] = cost.forwards, cost.backwards, time.perf_counter() - started
-            if isinstance(attack, Ensemble):
-                batch["winners"][name] = attack.winners
+        with at_rest(network, batch["image"], exactly(self.twin)) as twin, interruptible(twin):
+            for name, attack in self.evaluate.items():
+                wait_for(pl_module.device)
+                started = time.perf_counter()
+                with counted(twin) as cost:
+                    batch["attacked"][name] = perturbed(attack, twin, batch, f"attack.evaluate.{name}")
+                wait_for(pl_module.device)
+                batch["cost"][name] = cost.forwards, cost.backwards, time.perf_counter() - started
+                if isinstance(attack, Ensemble):
+                    batch["winners"][name] = attack.winners
 
     on_test_batch_start = on_validation_batch_start
 

@@ -322,6 +322,29 @@ def test_bf16_computes_in_bfloat16_and_gives_float32(monkeypatch):
     assert twins.exactly("off") == "off"
 
 
+@pytest.mark.parametrize("kind", ["exact", "bf16"])
+@pytest.mark.filterwarnings("error")
+def test_a_network_that_cannot_be_taken_apart_stands_for_itself_and_stays_as_it_is(monkeypatch, kind):
+    monkeypatch.setattr(twins, "_processor_has_bf16", lambda: True)
+    own = nn.Sequential(nn.Conv2d(3, 2, 1))
+    own.forward = lambda image: nn.Sequential.forward(own, image) + 1
+    compiled = torch.compile(nn.Sequential(nn.Conv2d(3, 2, 1)), backend="eager")
+    for network in (own, compiled):
+        image, before = torch.rand(1, 3, 4, 4), type(network)
+        for _ in range(2):
+            with at_rest(network, image, kind) as twin:
+                assert twin is network
+        assert type(network) is before
+        assert twin(image).dtype == torch.float32
+
+
+def test_its_classes_have_names_of_their_own(monkeypatch):
+    monkeypatch.setattr(twins, "_processor_has_bf16", lambda: True)
+    with at_rest(Network("fcn_small", 4), torch.rand(1, 3, 16, 16), "bf16") as twin:
+        assert isinstance(twin, Network)
+    assert [kind for kind in Network.__subclasses__() if kind.__name__ == "Network"] == []  # a config names it
+
+
 def test_it_serves_in_autocast_and_in_inference_mode():
     network, image = lively(Network("fcn_small", 4)), torch.rand(2, 3, 16, 16)
     with torch.autocast("cpu", torch.bfloat16), at_rest(network, image) as twin:
