@@ -12,7 +12,8 @@ from datamodules.base import SegmentationDataModule, Split, check_range, held_ou
 from datamodules.cache import cache_folder, digest, keep
 from datamodules.coco_annotations import LAYOUT, Annotations, read_annotations
 from datamodules.coco_exports import Boxes, export, image_size
-from datamodules.coco_records import COCOS_OWN, RecordError
+from datamodules.coco_records import COCOS_OWN
+from datamodules.coco_segmentations import RecordError
 from datamodules.images import IGNORE_INDEX, DataError, reading
 from datamodules.paths import Paths
 from datamodules.plain_png import plain_png, read_plain_png

@@ -13,7 +13,8 @@ from filelock import Timeout as LockTimeout
 from pycocotools import mask
 
 from datamodules.cache import keep
-from datamodules.coco_records import COCOS_OWN, Dialect, encoded, read_records
+from datamodules.coco_records import COCOS_OWN, Dialect, read_records
+from datamodules.coco_segmentations import encoded
 from datamodules.images import IGNORE_INDEX
 
 LAYOUT = "v2"

@@ -15,7 +15,8 @@ from PIL import Image as Picture
 from PIL.ExifTags import Base
 
 from datamodules.coco_parts import Image
-from datamodules.coco_records import Content, Dialect, RecordError, check_image, pixels
+from datamodules.coco_records import Content, Dialect, check_image
+from datamodules.coco_segmentations import RecordError, pixels
 from datamodules.lists import leaves
 
 Boxes = Literal["paint", "skip"]

@@ -10,7 +10,8 @@ from pycocotools import mask
 
 from datamodules.coco_annotations import Annotations
 from datamodules.coco_exports import export, image_size
-from datamodules.coco_records import RecordError, read_records
+from datamodules.coco_records import read_records
+from datamodules.coco_segmentations import RecordError
 from datamodules.images import DataError
 
 LABELS = {"cat": 1, "dog": 2}
