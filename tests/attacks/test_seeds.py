@@ -104,3 +104,10 @@ def test_noise_leaves_the_global_generator_alone(draw):
 def test_one_seed_per_sample_is_needed(seed):
     with pytest.raises(ValueError, match=r"one int64 per sample is needed: \(2,\)$"):
         uniform(torch.empty(2, 3, 4, 4), seed)
+
+
+@pytest.mark.parametrize("draw", [uniform, normal])
+def test_the_memory_format_does_not_matter(draw):
+    """It does to torch's own draws: findings/torch_noise_memory_format.sh."""
+    like, seed = pixels(2, 3, 5, 7), torch.arange(2)
+    assert torch.equal(draw(like.contiguous(memory_format=torch.channels_last), seed), draw(like, seed))
